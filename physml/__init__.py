@@ -1,7 +1,23 @@
 """physml: differentiable physics on JAX."""
 
+from physml.hamiltonians.schrodinger import schrodinger_hamiltonian
+from physml.lattices.grid import Grid, Line
 from physml.precision import enable_x64
+from physml.variational.find_levels import LevelsProblem, find_levels
+from physml.wavefunctions.grid_wave_function import grid_wave_function
+from physml.wavefunctions.multilayer_perceptron import MultilayerPerceptron, as_function
 
 __version__ = "0.1.0"
 
-__all__ = ["__version__", "enable_x64"]
+__all__ = [
+    "Grid",
+    "LevelsProblem",
+    "Line",
+    "MultilayerPerceptron",
+    "__version__",
+    "as_function",
+    "enable_x64",
+    "find_levels",
+    "grid_wave_function",
+    "schrodinger_hamiltonian",
+]

@@ -1,0 +1,21 @@
+"""Numerics that see only operators and vectors: subspaces and diagonalization."""
+
+from physml.solvers.diagonalize import Levels, lowest_levels
+from physml.solvers.rayleigh_ritz import (
+    RitzLevels,
+    extended_estimates,
+    extended_rounding,
+    rayleigh_ritz,
+)
+from physml.solvers.subspace import overlaps, project_out
+
+__all__ = [
+    "Levels",
+    "RitzLevels",
+    "extended_estimates",
+    "extended_rounding",
+    "lowest_levels",
+    "overlaps",
+    "project_out",
+    "rayleigh_ritz",
+]

@@ -1,0 +1,36 @@
+"""Minimization with Optax: compiled loops, stop rules, checkpoints. No physics."""
+
+from physml.training.checkpoint import (
+    CheckpointError,
+    load_checkpoint,
+    read_manifest,
+    save_checkpoint,
+)
+from physml.training.minimize import (
+    MinimizeResult,
+    TrainingSnapshot,
+    TrainingState,
+    initial_snapshot,
+    minimize,
+)
+from physml.training.records import Records
+from physml.training.stages import OPTIMIZERS, Stage, optimizer_stages
+from physml.training.stopping import Outcome, StopRules
+
+__all__ = [
+    "OPTIMIZERS",
+    "CheckpointError",
+    "MinimizeResult",
+    "Outcome",
+    "Records",
+    "Stage",
+    "StopRules",
+    "TrainingSnapshot",
+    "TrainingState",
+    "initial_snapshot",
+    "load_checkpoint",
+    "minimize",
+    "optimizer_stages",
+    "read_manifest",
+    "save_checkpoint",
+]

@@ -1,0 +1,346 @@
+r"""The lowest levels of a Hamiltonian, one network for each.
+
+Level n minimizes the Rayleigh quotient of :math:`(1 - P_n) \psi_\theta`, where
+:math:`P_n` projects on the levels below: exact orthogonalization, no penalty. In the end
+the Hamiltonian is diagonalized in the span of all levels (Rayleigh-Ritz), which makes
+each energy an upper bound of its own eigenvalue of the grid operator, and an interval is
+given for each (`physml.estimators.intervals`).
+
+After: H. Saito, J. Phys. Soc. Jpn. 87, 074002 (2018); arXiv:2302.08965.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.sparse
+from jax.tree_util import Partial
+
+from physml.estimators.energy import energy_estimate, rayleigh_quotient
+from physml.estimators.intervals import Interval, kato_temple_interval
+from physml.failures import RunFailure, expected
+from physml.hamiltonians.schrodinger import SchrodingerHamiltonian
+from physml.precision import require_resolvable
+from physml.solvers.diagonalize import lowest_levels
+from physml.solvers.rayleigh_ritz import RitzLevels, extended_rounding, rayleigh_ritz
+from physml.solvers.subspace import project_out
+from physml.training.minimize import (
+    MinimizeResult,
+    TrainingSnapshot,
+    initial_snapshot,
+    minimize,
+)
+from physml.training.records import Records
+from physml.training.stages import Stage, optimizer_stages
+from physml.training.stopping import Outcome, StopRules
+from physml.wavefunctions.grid_wave_function import GridWaveFunction
+
+# Largest grids that are diagonalized for comparison, by dimension: seconds of time.
+REFERENCE_LIMITS = {1: 2_000_000, 2: 40_000, 3: 8_000}
+EXTRA_LEVELS = 4  # levels above those wanted, so that the highest has a neighbor
+
+
+@dataclass(frozen=True)
+class Level:
+    """One level of the grid operator, as found."""
+
+    level: int
+    energy: float
+    grid_energy: float | None  # the grid operator's eigenvalue, by diagonalization
+    residual_norm: float
+    interval: Interval  # holds an eigenvalue of the grid operator
+    iterations: int
+    outcome: Outcome
+    psi: np.ndarray  # shape grid.shape; the integral of psi^2 is 1
+
+
+@dataclass(frozen=True)
+class LevelsProblem:
+    """What to minimize and how.
+
+    Parameters
+    ----------
+    hamiltonian
+        The operator on the grid.
+    wave_function
+        Maps parameters to psi, shape `grid.shape`, see `grid_wave_function`.
+    initialize
+        Maps a JAX random key to parameters.
+    num_levels
+        How many levels, from the lowest up.
+    stages
+        Optimizers and steps for each level; by default 300 steps of Adam, then L-BFGS.
+    stop_rules
+        `target` is compared with the residual norm. By default 1e-6 or the rounding
+        level of the dtype, whichever is larger.
+    seed
+        Of the initial parameters.
+
+    Raises
+    ------
+    ValueError
+        If there are not fewer levels than points, or the target lies below the rounding
+        level of the dtype.
+    """
+
+    hamiltonian: SchrodingerHamiltonian
+    wave_function: GridWaveFunction
+    initialize: Callable[[jax.Array], Any]
+    num_levels: int = 1
+    stages: Sequence[Stage] = ()
+    stop_rules: StopRules | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be reached; fill in the defaults."""
+        num_points = self.hamiltonian.grid.num_points
+        if not 0 < self.num_levels < num_points:
+            raise expected(
+                f"between 1 and {num_points - 1} levels on {num_points} grid points",
+                self.num_levels,
+                "ask for fewer levels or take more points",
+            )
+        scale = self.hamiltonian.kinetic_norm_bound()
+        dtype = np.dtype(self.hamiltonian.potential.dtype)
+        if self.stop_rules is None:
+            target = max(1e-6, float(np.finfo(dtype).eps) * scale)
+            object.__setattr__(self, "stop_rules", StopRules(target=target))
+        require_resolvable(self.stop_rules.target, scale, dtype, "a target residual")
+        if not self.stages:
+            object.__setattr__(self, "stages", optimizer_stages())
+
+    @property
+    def steps_per_level(self) -> int:
+        """The most steps that a level may take."""
+        return sum(stage.num_steps for stage in self.stages)
+
+    def objectives(self, lower: jax.Array) -> tuple[Partial, Partial]:
+        """Return energy and residual norm as functions of the parameters.
+
+        Parameters
+        ----------
+        lower
+            The orthonormal levels below, padded with zeros to num_levels - 1 rows (at
+            least one), so that all levels run the same compiled program.
+        """
+        bound = (self.hamiltonian, self.wave_function, lower)
+        return Partial(_energy, *bound), Partial(_residual_norm, *bound)
+
+    def initial_parameters(self, level: int) -> Any:
+        """Return the parameters from which a level starts."""
+        return self.initialize(jax.random.fold_in(jax.random.key(self.seed), level))
+
+    def initial_training(self, level: int, lower: jax.Array) -> TrainingSnapshot:
+        """Return a level's minimization before its first step."""
+        energy, residual = self.objectives(lower)
+        parameters = self.initial_parameters(level)
+        return initial_snapshot(energy, residual, parameters, self.stages)
+
+
+@dataclass(frozen=True)
+class FinishedLevel:
+    """A level whose minimization has ended."""
+
+    parameters: Any
+    iterations: int
+    outcome: Outcome
+
+
+@dataclass(frozen=True)
+class LevelsSnapshot:
+    """Where the search stands: levels done, and the minimization under way."""
+
+    finished: tuple[FinishedLevel, ...]
+    training: TrainingSnapshot | None = None
+
+
+LevelsObserver = Callable[[LevelsSnapshot, Records], bool]
+
+
+def find_levels(
+    problem: LevelsProblem,
+    *,
+    observer: LevelsObserver | None = None,
+    snapshot: LevelsSnapshot | None = None,
+) -> list[Level]:
+    """Find the lowest levels.
+
+    Parameters
+    ----------
+    problem
+        The Hamiltonian, the wave function and the optimizers.
+    observer
+        Called now and then with a snapshot and the new records; if it returns True the
+        search is interrupted.
+    snapshot
+        Go on from here.
+
+    Returns
+    -------
+    The levels, ascending, with energies, intervals and normalized wave functions.
+
+    Raises
+    ------
+    RunFailure
+        If a value was not finite, or the observer interrupted.
+    """
+    finished = () if snapshot is None else snapshot.finished
+    training = None if snapshot is None else snapshot.training
+    for level in range(len(finished), problem.num_levels):
+        lower = _lower_levels(problem, finished)
+        if training is None:
+            training = problem.initial_training(level, lower)
+        result = _minimize_level(problem, lower, training, finished, observer)
+        done = FinishedLevel(result.parameters, result.steps, result.outcome)
+        finished, training = (*finished, done), None
+        if result.outcome.is_failure:
+            raise RunFailure(f"Level {level} {result.outcome.sentence}.")
+    if observer is not None:
+        observer(LevelsSnapshot(finished), Records.empty())
+    return _assess(problem, finished)
+
+
+def _minimize_level(
+    problem: LevelsProblem,
+    lower: jax.Array,
+    training: TrainingSnapshot,
+    finished: tuple[FinishedLevel, ...],
+    observer: LevelsObserver | None,
+) -> MinimizeResult:
+    def observe(snapshot: TrainingSnapshot, records: Records) -> bool:
+        return observer is not None and observer(
+            LevelsSnapshot(finished, snapshot), records
+        )
+
+    energy, residual = problem.objectives(lower)
+    return minimize(
+        energy,
+        training.state.parameters,
+        problem.stages,
+        measure=residual,
+        stop_rules=problem.stop_rules,
+        observer=observe,
+        snapshot=training,
+    )
+
+
+def _projected(
+    wave_function: GridWaveFunction, lower: jax.Array, parameters: Any
+) -> jax.Array:
+    return project_out(lower, wave_function(parameters))
+
+
+def _energy(
+    hamiltonian: SchrodingerHamiltonian,
+    wave_function: GridWaveFunction,
+    lower: jax.Array,
+    parameters: Any,
+) -> jax.Array:
+    psi = _projected(wave_function, lower, parameters)
+    return rayleigh_quotient(hamiltonian, psi)
+
+
+def _residual_norm(
+    hamiltonian: SchrodingerHamiltonian,
+    wave_function: GridWaveFunction,
+    lower: jax.Array,
+    parameters: Any,
+) -> jax.Array:
+    psi = _projected(wave_function, lower, parameters)
+    return energy_estimate(hamiltonian, psi).residual_norm
+
+
+@jax.jit
+def _normalized_state(
+    wave_function: GridWaveFunction, lower: jax.Array, parameters: Any
+) -> jax.Array:
+    psi = _projected(wave_function, lower, parameters)
+    psi = psi / jnp.linalg.norm(psi.ravel())
+    return project_out(lower, psi)
+
+
+def _lower_levels(
+    problem: LevelsProblem, finished: tuple[FinishedLevel, ...]
+) -> jax.Array:
+    """Return the finished levels, orthonormal, padded with zeros."""
+    factor = problem.wave_function.factor
+    lower = jnp.zeros((max(problem.num_levels - 1, 1), *factor.shape), factor.dtype)
+    for row, level in enumerate(finished[: lower.shape[0]]):
+        psi = _normalized_state(problem.wave_function, lower, level.parameters)
+        lower = lower.at[row].set(psi)
+    return lower
+
+
+def _assess(
+    problem: LevelsProblem, finished: tuple[FinishedLevel, ...]
+) -> list[Level]:
+    """Diagonalize in the span of the levels, compare with the grid operator."""
+    lower = _lower_levels(problem, finished[:-1])
+    top = _normalized_state(problem.wave_function, lower, finished[-1].parameters)
+    below = np.asarray(lower).reshape(lower.shape[0], -1)[: problem.num_levels - 1]
+    rows = np.concatenate([below, np.asarray(top).reshape(1, -1)])
+    matrix = problem.hamiltonian.to_sparse()
+    ritz = rayleigh_ritz(matrix, rows)
+    reference = _grid_levels(problem, matrix)
+    intervals = _intervals(ritz, reference, extended_rounding(matrix, ritz.energies))
+    grid = problem.hamiltonian.grid
+    return [
+        Level(
+            level=n,
+            energy=float(ritz.energies[n]),
+            grid_energy=None if reference is None else float(reference[n]),
+            residual_norm=float(ritz.residual_norms[n]),
+            interval=intervals[n],
+            iterations=finished[n].iterations,
+            outcome=finished[n].outcome,
+            psi=ritz.vectors[n].reshape(grid.shape) / np.sqrt(grid.volume_element),
+        )
+        for n in range(problem.num_levels)
+    ]
+
+
+def _grid_levels(
+    problem: LevelsProblem, matrix: scipy.sparse.csr_array
+) -> np.ndarray | None:
+    """Return the grid operator's own levels, or None where that takes too long."""
+    grid = problem.hamiltonian.grid
+    if grid.num_points > REFERENCE_LIMITS[grid.dimension]:
+        return None
+    count = min(problem.num_levels + EXTRA_LEVELS, grid.num_points - 1)
+    bottom = float(problem.hamiltonian.potential.min())
+    return lowest_levels(matrix, count, lower_bound=bottom - 1.0).energies
+
+
+def _intervals(
+    ritz: RitzLevels, reference: np.ndarray | None, rounding: float
+) -> list[Interval]:
+    intervals = []
+    for n, (energy, residual) in enumerate(
+        zip(ritz.energies, ritz.residual_norms, strict=True)
+    ):
+        below, above = _neighbors(reference, n)
+        interval = kato_temple_interval(
+            float(energy),
+            float(residual),
+            level_below=below,
+            level_above=above,
+            rounding=rounding,
+        )
+        intervals.append(interval)
+    return intervals
+
+
+def _neighbors(reference: np.ndarray | None, n: int) -> tuple[float, float]:
+    """Return the nearest different levels; NaN where they are not known."""
+    if reference is None:
+        return np.nan, np.nan
+    gap = 1e-8 * (1.0 + abs(reference[n]))  # closer levels count as degenerate
+    below = reference[reference < reference[n] - gap]
+    above = reference[reference > reference[n] + gap]
+    return (
+        float(below.max()) if below.size else -np.inf,
+        float(above.min()) if above.size else np.nan,
+    )

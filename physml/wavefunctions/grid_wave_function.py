@@ -1,0 +1,78 @@
+r"""A network's values at the points of a grid: :math:`\psi_i = b(x_i) f_\theta(x_i)`."""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from physml.failures import expected
+from physml.lattices.grid import Grid
+from physml.precision import default_float_dtype
+from physml.wavefunctions.boundary import BoundaryFactor, boundary_factor
+from physml.wavefunctions.multilayer_perceptron import NetworkFunction
+
+
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["points", "factor"],
+    meta_fields=["apply"],
+)
+@dataclass(frozen=True)
+class GridWaveFunction:
+    """A map from parameters to the wave function on a grid.
+
+    Parameters
+    ----------
+    apply
+        f(parameters, points) with values (num_points,).
+    points
+        The grid's points, shape (num_points, dimension).
+    factor
+        The boundary factor b, shape `grid.shape`.
+    """
+
+    apply: NetworkFunction
+    points: jax.Array
+    factor: jax.Array
+
+    def __call__(self, parameters: Any) -> jax.Array:
+        """Return psi, shape `grid.shape`, not normalized."""
+        values = self.apply(parameters, self.points)
+        if values.size != self.factor.size:
+            raise expected(
+                f"a network with one value for each of {self.factor.size} points",
+                f"values of shape {values.shape}",
+                "return an array of shape (num_points,)",
+            )
+        return values.reshape(self.factor.shape) * self.factor.astype(values.dtype)
+
+
+def grid_wave_function(
+    apply: NetworkFunction,
+    grid: Grid,
+    *,
+    boundary: BoundaryFactor = "dirichlet",
+    dtype: jax.typing.DTypeLike | None = None,
+) -> GridWaveFunction:
+    """Evaluate a network at the points of a grid, times a boundary factor.
+
+    Parameters
+    ----------
+    apply
+        Any function of parameters and points: `as_function(module)[0]` of an nnx
+        module, the `apply` of a linen module, or one written by hand.
+    grid
+        The grid.
+    boundary
+        "gaussian", "dirichlet" or "none", see `physml.wavefunctions.boundary`.
+    dtype
+        float32 or float64; by default the widest that JAX makes now.
+    """
+    dtype = default_float_dtype() if dtype is None else dtype
+    return GridWaveFunction(
+        apply,
+        jnp.asarray(grid.points(), dtype),
+        jnp.asarray(boundary_factor(grid, boundary), dtype),
+    )

@@ -1,0 +1,193 @@
+r"""A fully connected network of the coordinates, for functions on a grid.
+
+.. math:: f(x) = \phi_{out}(W_L\, \phi(\dots \phi(W_1 u(x) + b_1) \dots) + b_L)
+
+The input u(x) is the coordinate scaled to -1 .. 1 on a Dirichlet line, and the pair
+:math:`(\cos, \sin)(2\pi x / L)` on a periodic one, so that the output is periodic.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from physml.failures import expected
+from physml.lattices.grid import Grid, Line
+
+Activation = Callable[[jax.Array], jax.Array]
+
+ACTIVATIONS: dict[str, Activation] = {
+    "softplus": jax.nn.softplus,
+    "tanh": jnp.tanh,
+    "silu": jax.nn.silu,
+    "gelu": jax.nn.gelu,
+    "identity": lambda x: x,
+}
+
+# First-layer weights in units of one over half the box: the width of a feature is about
+# a quarter of that. Measured in benchmarks/README.md.
+INPUT_SCALE = 4.0
+
+
+class NetworkFunction(Protocol):
+    """What the solvers take: a plain function of parameters and points."""
+
+    def __call__(self, parameters: Any, points: jax.Array, /) -> jax.Array:
+        """Map points (num_points, dimension) to values (num_points,)."""
+        ...
+
+
+class MultilayerPerceptron(nnx.Module):
+    """A network on a grid's box.
+
+    Parameters
+    ----------
+    grid
+        Sets the number of inputs and their scale; its points are not used.
+    hidden
+        The widths of the hidden layers, at least one.
+    activation, output_activation
+        Names in `ACTIVATIONS`.
+    rngs
+        The random state of the initialization, as in `nnx.Rngs(0)`.
+    dtype
+        The dtype of the parameters; by default that of `jax.numpy.zeros`.
+
+    Notes
+    -----
+    The first layer starts with one feature around each of `hidden[0]` centers spread
+    evenly over the inner three quarters of the box, in random directions; all other
+    layers start with normal weights of variance 1 / (number of inputs). Spread centers
+    reach the same energy in about half the steps of normal biases.
+
+    Raises
+    ------
+    ValueError
+        If a width is not positive or an activation is not known.
+
+    Examples
+    --------
+    >>> from flax import nnx
+    >>> from physml import Grid
+    >>> network = MultilayerPerceptron(Grid.line(-8, 8, 99), (16,), rngs=nnx.Rngs(0))
+    >>> network(jnp.zeros((5, 1))).shape
+    (5,)
+    """
+
+    def __init__(
+        self,
+        grid: Grid,
+        hidden: Sequence[int] = (32, 32),
+        *,
+        activation: str = "gelu",
+        output_activation: str = "identity",
+        rngs: nnx.Rngs,
+        dtype: jax.typing.DTypeLike | None = None,
+    ) -> None:
+        if not hidden or min(hidden) < 1:
+            raise expected(
+                "hidden layers of width 1 or more", tuple(hidden), "give e.g. (32, 32)"
+            )
+        self.grid = grid
+        self.activation = _activation(activation)
+        self.output_activation = _activation(output_activation)
+        dtype = jnp.zeros(()).dtype if dtype is None else dtype
+        keys = jax.random.split(rngs.params(), len(hidden) + 1)
+        num_inputs = sum(2 if line.is_periodic else 1 for line in grid.lines)
+        layers = [_input_layer(keys[0], num_inputs, hidden[0], dtype)]
+        sizes = (*hidden, 1)
+        for key, fan_in, width in zip(keys[1:], sizes, sizes[1:], strict=False):
+            layers.append(_hidden_layer(key, fan_in, width, dtype))
+        self.layers = nnx.List(layers)
+
+    def __call__(self, points: jax.Array) -> jax.Array:
+        """Map points (num_points, dimension) to values (num_points,)."""
+        hidden = _scaled_inputs(self.grid, points)  # (num_points, num_inputs)
+        *inner, last = self.layers
+        for layer in inner:
+            hidden = self.activation(layer(hidden))  # (num_points, width)
+        return self.output_activation(last(hidden))[..., 0]
+
+
+class _Affine(nnx.Module):
+    """x W + b, with the initial values given."""
+
+    def __init__(self, kernel: jax.Array, bias: jax.Array) -> None:
+        self.kernel = nnx.Param(kernel)  # (num_inputs, width)
+        self.bias = nnx.Param(bias)  # (width,)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        bias = jnp.broadcast_to(self.bias[...], (*x.shape[:-1], self.bias.shape[0]))
+        return x @ self.kernel[...] + bias
+
+
+@dataclass(frozen=True)
+class _ModuleFunction:
+    """The forward pass of an nnx module as a function that compares by structure."""
+
+    graph: nnx.GraphDef
+
+    def __call__(self, parameters: Any, points: jax.Array) -> jax.Array:
+        return nnx.merge(self.graph, parameters)(points)
+
+
+def as_function(module: nnx.Module) -> tuple[NetworkFunction, Any]:
+    """Split an nnx module into a pure function and its parameters.
+
+    Parameters
+    ----------
+    module
+        A module whose state is all trainable (`nnx.Param`).
+
+    Returns
+    -------
+    A function `apply(parameters, points)` and the parameters, a pytree. Functions of
+    modules of the same structure are equal, so JAX compiles them once.
+    """
+    graph, parameters = nnx.split(module)
+    return _ModuleFunction(graph), parameters
+
+
+def _activation(name: str) -> Activation:
+    if name not in ACTIVATIONS:
+        raise expected(
+            f"one of the activations {', '.join(ACTIVATIONS)}", repr(name), "choose one"
+        )
+    return ACTIVATIONS[name]
+
+
+def _input_layer(
+    key: jax.Array, num_inputs: int, width: int, dtype: jax.typing.DTypeLike
+) -> _Affine:
+    key_direction, key_center = jax.random.split(key)
+    kernel = INPUT_SCALE * jax.random.normal(key_direction, (num_inputs, width), dtype)
+    # evenly along each input, in another order for each
+    places = jnp.linspace(-0.75, 0.75, width, dtype=dtype)
+    order_keys = jax.random.split(key_center, num_inputs)
+    centers = jax.vmap(lambda k: jax.random.permutation(k, places))(order_keys)
+    return _Affine(kernel, -jnp.sum(kernel * centers, axis=0))
+
+
+def _hidden_layer(
+    key: jax.Array, fan_in: int, width: int, dtype: jax.typing.DTypeLike
+) -> _Affine:
+    kernel = jax.random.normal(key, (fan_in, width), dtype) / np.sqrt(fan_in)
+    return _Affine(kernel.astype(dtype), jnp.zeros(width, dtype))
+
+
+def _scaled_inputs(grid: Grid, points: jax.Array) -> jax.Array:
+    columns = [
+        _line_inputs(line, points[..., axis]) for axis, line in enumerate(grid.lines)
+    ]
+    return jnp.concatenate(columns, axis=-1)
+
+
+def _line_inputs(line: Line, x: jax.Array) -> jax.Array:
+    scaled = (x - line.center) / (0.5 * line.length)
+    if line.is_periodic:
+        return jnp.stack([jnp.cos(jnp.pi * scaled), jnp.sin(jnp.pi * scaled)], axis=-1)
+    return scaled[..., None]
