@@ -1,5 +1,6 @@
 """Numerics that see only operators and vectors: subspaces and diagonalization."""
 
+from physml.solvers.combination import combination_energy, lowest_combination
 from physml.solvers.diagonalize import Levels, lowest_levels
 from physml.solvers.rayleigh_ritz import (
     RitzLevels,
@@ -12,8 +13,10 @@ from physml.solvers.subspace import overlaps, project_out
 __all__ = [
     "Levels",
     "RitzLevels",
+    "combination_energy",
     "extended_estimates",
     "extended_rounding",
+    "lowest_combination",
     "lowest_levels",
     "overlaps",
     "project_out",

@@ -26,9 +26,10 @@ def project_out(vectors: jax.Array, psi: jax.Array) -> jax.Array:
     vectors
         Orthonormal rows, shape (num_vectors, ...); rows of zeros count for nothing.
     psi
-        A vector of shape (...).
+        A vector of shape (...), or several, (num_psi, ...).
     """
+    rows = psi.reshape(-1, *vectors.shape[1:])
     for _ in range(2):
-        amplitudes = overlaps(vectors, psi[None])[:, 0]
-        psi = psi - jnp.tensordot(amplitudes, vectors, axes=1)
-    return psi
+        amplitudes = overlaps(vectors, rows)  # (num_vectors, num_psi)
+        rows = rows - jnp.tensordot(amplitudes.T, vectors, axes=1)
+    return rows.reshape(psi.shape)

@@ -43,9 +43,9 @@ def _lbfgs(memory_size: int) -> optax.GradientTransformation:
 def optimizer_stages(
     name: OptimizerName = "lbfgs",
     *,
-    num_steps: int = 3000,
-    learning_rate: float = 3e-3,
-    warmup_steps: int = 300,
+    num_steps: int = 1000,
+    learning_rate: float = 1e-2,
+    warmup_steps: int = 100,
     memory_size: int = 50,
 ) -> tuple[Stage, ...]:
     """Return the stages of a minimization.

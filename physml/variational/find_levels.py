@@ -24,6 +24,7 @@ from physml.estimators.intervals import Interval, kato_temple_interval
 from physml.failures import RunFailure, expected
 from physml.hamiltonians.schrodinger import SchrodingerHamiltonian
 from physml.precision import require_resolvable
+from physml.solvers.combination import combination_energy, lowest_combination
 from physml.solvers.diagonalize import lowest_levels
 from physml.solvers.rayleigh_ritz import RitzLevels, extended_rounding, rayleigh_ritz
 from physml.solvers.subspace import project_out
@@ -129,6 +130,10 @@ class LevelsProblem:
         bound = (self.hamiltonian, self.wave_function, lower)
         return Partial(_energy, *bound), Partial(_residual_norm, *bound)
 
+    def state(self, lower: jax.Array, parameters: Any) -> jax.Array:
+        """Return the normalized wave function of parameters, orthogonal to `lower`."""
+        return _state(self.hamiltonian, self.wave_function, lower, parameters)
+
     def initial_parameters(self, level: int) -> Any:
         """Return the parameters from which a level starts."""
         return self.initialize(jax.random.fold_in(jax.random.key(self.seed), level))
@@ -227,19 +232,15 @@ def _minimize_level(
     )
 
 
-def _projected(
-    wave_function: GridWaveFunction, lower: jax.Array, parameters: Any
-) -> jax.Array:
-    return project_out(lower, wave_function(parameters))
-
-
 def _energy(
     hamiltonian: SchrodingerHamiltonian,
     wave_function: GridWaveFunction,
     lower: jax.Array,
     parameters: Any,
 ) -> jax.Array:
-    psi = _projected(wave_function, lower, parameters)
+    psi = project_out(lower, wave_function(parameters))
+    if psi.ndim > hamiltonian.grid.dimension:
+        return combination_energy(hamiltonian, psi)
     return rayleigh_quotient(hamiltonian, psi)
 
 
@@ -249,17 +250,24 @@ def _residual_norm(
     lower: jax.Array,
     parameters: Any,
 ) -> jax.Array:
-    psi = _projected(wave_function, lower, parameters)
+    psi = _state(hamiltonian, wave_function, lower, parameters)
     return energy_estimate(hamiltonian, psi).residual_norm
 
 
 @jax.jit
-def _normalized_state(
-    wave_function: GridWaveFunction, lower: jax.Array, parameters: Any
+def _state(
+    hamiltonian: SchrodingerHamiltonian,
+    wave_function: GridWaveFunction,
+    lower: jax.Array,
+    parameters: Any,
 ) -> jax.Array:
-    psi = _projected(wave_function, lower, parameters)
-    psi = psi / jnp.linalg.norm(psi.ravel())
-    return project_out(lower, psi)
+    """Return psi, normalized and orthogonal to the lower levels."""
+    psi = project_out(lower, wave_function(parameters))
+    if psi.ndim > hamiltonian.grid.dimension:
+        coefficients, _ = lowest_combination(hamiltonian, psi)
+        psi = jnp.tensordot(coefficients, psi, axes=1)
+    psi = project_out(lower, psi / jnp.linalg.norm(psi.ravel()))
+    return psi / jnp.linalg.norm(psi.ravel())
 
 
 def _lower_levels(
@@ -269,8 +277,7 @@ def _lower_levels(
     factor = problem.wave_function.factor
     lower = jnp.zeros((max(problem.num_levels - 1, 1), *factor.shape), factor.dtype)
     for row, level in enumerate(finished[: lower.shape[0]]):
-        psi = _normalized_state(problem.wave_function, lower, level.parameters)
-        lower = lower.at[row].set(psi)
+        lower = lower.at[row].set(problem.state(lower, level.parameters))
     return lower
 
 
@@ -279,7 +286,7 @@ def _assess(
 ) -> list[Level]:
     """Diagonalize in the span of the levels, compare with the grid operator."""
     lower = _lower_levels(problem, finished[:-1])
-    top = _normalized_state(problem.wave_function, lower, finished[-1].parameters)
+    top = problem.state(lower, finished[-1].parameters)
     below = np.asarray(lower).reshape(lower.shape[0], -1)[: problem.num_levels - 1]
     rows = np.concatenate([below, np.asarray(top).reshape(1, -1)])
     matrix = problem.hamiltonian.to_sparse()

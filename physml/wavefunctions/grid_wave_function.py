@@ -38,15 +38,24 @@ class GridWaveFunction:
     factor: jax.Array
 
     def __call__(self, parameters: Any) -> jax.Array:
-        """Return psi, shape `grid.shape`, not normalized."""
+        """Return psi, not normalized, shape `grid.shape`.
+
+        A network of several functions gives them all, (num_functions, *grid.shape).
+        """
         values = self.apply(parameters, self.points)
-        if values.size != self.factor.size:
+        num_points, shape = self.factor.size, self.factor.shape
+        if values.shape[:1] != (num_points,) or values.ndim > 2:
             raise expected(
-                f"a network with one value for each of {self.factor.size} points",
-                f"values of shape {values.shape}",
-                "return an array of shape (num_points,)",
+                f"a network with values of shape ({num_points},) or "
+                f"({num_points}, num_functions)",
+                f"shape {values.shape}",
+                "let it map points (num_points, dimension) to values",
             )
-        return values.reshape(self.factor.shape) * self.factor.astype(values.dtype)
+        factor = self.factor.astype(values.dtype)
+        if values.size == num_points:
+            return values.reshape(shape) * factor
+        rows = values.T.reshape(-1, *shape)
+        return rows * jnp.broadcast_to(factor, rows.shape)
 
 
 def grid_wave_function(
