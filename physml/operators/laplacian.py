@@ -36,7 +36,9 @@ STENCILS: dict[int, tuple[float, ...]] = {
 }  # c_1, c_2, ...; c_0 = -2 sum c_k, so that constants have no derivative
 
 
-@partial(jax.tree_util.register_dataclass, data_fields=[], meta_fields=["grid", "order"])
+@partial(
+    jax.tree_util.register_dataclass, data_fields=[], meta_fields=["grid", "order"]
+)
 @dataclass(frozen=True)
 class Laplacian:
     """The Laplacian of functions on a grid, applied without a matrix.
@@ -86,7 +88,9 @@ class Laplacian:
 
     def norm_bound(self) -> float:
         r"""Return a bound of the spectral norm, :math:`\sum |c| / h^2`."""
-        first, *others = np.abs(np.transpose([self.weights(x) for x in self.grid.lines]))
+        first, *others = np.abs(
+            np.transpose([self.weights(x) for x in self.grid.lines])
+        )
         return float(np.sum(first) + 2 * np.sum(others))
 
     def weights(self, line: Line) -> tuple[float, ...]:

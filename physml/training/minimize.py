@@ -398,6 +398,25 @@ def _start_stage(
     )
 
 
+def state_template(
+    parameters: Any, dtype: jax.typing.DTypeLike, stage: Stage
+) -> TrainingState:
+    """Return the shapes and dtypes of a stage's state, for reading a checkpoint.
+
+    Parameters
+    ----------
+    parameters
+        A pytree of arrays or `jax.ShapeDtypeStruct`.
+    dtype
+        That of the loss.
+    stage
+        The stage under way.
+    """
+    scalar = jax.ShapeDtypeStruct((), dtype)
+    start = partial(_start_stage, stage=stage)
+    return jax.eval_shape(start, parameters, scalar, scalar)
+
+
 def _with_outcome(snapshot: TrainingSnapshot, outcome: Outcome) -> TrainingSnapshot:
     state = snapshot.state
     return replace(

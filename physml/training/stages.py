@@ -27,7 +27,9 @@ class Stage:
     def __post_init__(self) -> None:
         """Refuse a stage that does nothing."""
         if self.num_steps < 1:
-            raise expected("a stage of 1 step or more", self.num_steps, "drop the stage")
+            raise expected(
+                "a stage of 1 step or more", self.num_steps, "drop the stage"
+            )
 
 
 @lru_cache

@@ -10,7 +10,7 @@ After: H. Saito, J. Phys. Soc. Jpn. 87, 074002 (2018); arXiv:2302.08965.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
@@ -74,9 +74,11 @@ class LevelsProblem:
         How many levels, from the lowest up.
     stages
         Optimizers and steps for each level; by default 300 steps of Adam, then L-BFGS.
+    target_residual
+        A level has converged at this norm of its residual. By default 1e-6 or the
+        rounding level of the dtype, whichever is larger.
     stop_rules
-        `target` is compared with the residual norm. By default 1e-6 or the rounding
-        level of the dtype, whichever is larger.
+        The other rules; its own target is not used.
     seed
         Of the initial parameters.
 
@@ -92,7 +94,8 @@ class LevelsProblem:
     initialize: Callable[[jax.Array], Any]
     num_levels: int = 1
     stages: Sequence[Stage] = ()
-    stop_rules: StopRules | None = None
+    target_residual: float | None = None
+    stop_rules: StopRules = field(default_factory=StopRules)
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -106,10 +109,12 @@ class LevelsProblem:
             )
         scale = self.hamiltonian.kinetic_norm_bound()
         dtype = np.dtype(self.hamiltonian.potential.dtype)
-        if self.stop_rules is None:
+        target = self.target_residual
+        if target is None:
             target = max(1e-6, float(np.finfo(dtype).eps) * scale)
-            object.__setattr__(self, "stop_rules", StopRules(target=target))
-        require_resolvable(self.stop_rules.target, scale, dtype, "a target residual")
+        require_resolvable(target, scale, dtype, "a target residual")
+        rules = replace(self.stop_rules, target=target)
+        object.__setattr__(self, "stop_rules", rules)
         if not self.stages:
             object.__setattr__(self, "stages", optimizer_stages())
 
@@ -129,6 +134,12 @@ class LevelsProblem:
         """
         bound = (self.hamiltonian, self.wave_function, lower)
         return Partial(_energy, *bound), Partial(_residual_norm, *bound)
+
+    def no_lower_levels(self) -> jax.Array:
+        """Return zeros where the lower levels go."""
+        factor = self.wave_function.factor
+        shape = (max(self.num_levels - 1, 1), *factor.shape)
+        return jnp.zeros(shape, factor.dtype)
 
     def state(self, lower: jax.Array, parameters: Any) -> jax.Array:
         """Return the normalized wave function of parameters, orthogonal to `lower`."""
@@ -274,16 +285,13 @@ def _lower_levels(
     problem: LevelsProblem, finished: tuple[FinishedLevel, ...]
 ) -> jax.Array:
     """Return the finished levels, orthonormal, padded with zeros."""
-    factor = problem.wave_function.factor
-    lower = jnp.zeros((max(problem.num_levels - 1, 1), *factor.shape), factor.dtype)
+    lower = problem.no_lower_levels()
     for row, level in enumerate(finished[: lower.shape[0]]):
         lower = lower.at[row].set(problem.state(lower, level.parameters))
     return lower
 
 
-def _assess(
-    problem: LevelsProblem, finished: tuple[FinishedLevel, ...]
-) -> list[Level]:
+def _assess(problem: LevelsProblem, finished: tuple[FinishedLevel, ...]) -> list[Level]:
     """Diagonalize in the span of the levels, compare with the grid operator."""
     lower = _lower_levels(problem, finished[:-1])
     top = problem.state(lower, finished[-1].parameters)

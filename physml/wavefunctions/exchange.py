@@ -28,7 +28,9 @@ class _Symmetrized:
         orders = list(permutations(range(points.shape[-1])))
         exchanged = jnp.stack([points[..., list(order)] for order in orders])
         values = self.apply(parameters, exchanged.reshape(-1, points.shape[-1]))
-        signs = [_sign(order) if self.statistics == "fermions" else 1 for order in orders]
+        signs = [
+            _sign(order) if self.statistics == "fermions" else 1 for order in orders
+        ]
         by_order = values.reshape(len(orders), points.shape[0], *values.shape[1:])
         return jnp.tensordot(jnp.array(signs, values.dtype), by_order, axes=1)
 

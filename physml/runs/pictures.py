@@ -1,0 +1,115 @@
+"""Pictures of a run, drawn without a screen."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from physml.variational.find_levels import Level
+
+if TYPE_CHECKING:
+    from physml.runs.levels import LevelsExperiment
+
+
+def draw_levels(
+    path: Path, experiment: "LevelsExperiment", levels: Sequence[Level]
+) -> None:
+    """Draw the wave functions on the potential, each at its energy.
+
+    Parameters
+    ----------
+    path
+        The png file to write.
+    experiment
+        The potential, its grid and its title.
+    levels
+        The levels of a one-dimensional grid.
+    """
+    (x,) = experiment.grid.coordinates()
+    figure = Figure(figsize=(7, 5), layout="constrained")
+    axes = figure.subplots()
+    plot_levels(axes, x, experiment.potential(x), levels)
+    axes.set_title(experiment.title)
+    _save(figure, path)
+
+
+def plot_levels(
+    axes: Axes, x: np.ndarray, potential: np.ndarray, levels: Sequence[Level]
+) -> None:
+    """Draw potential, energies and wave functions into axes."""
+    energies = np.array([level.energy for level in levels])
+    gap = float(np.diff(energies).mean()) if len(levels) > 1 else 1.0
+    room = max(gap, 0.05 * float(np.ptp(energies)), 1e-12)
+    amplitude = 0.45 * room / max(float(np.abs(level.psi).max()) for level in levels)
+    axes.plot(x, potential, color="0.3", linewidth=1.5, label="V(x)")
+    for level in levels:
+        sign = np.sign(level.psi[np.abs(level.psi).argmax()])
+        curve = level.energy + sign * amplitude * level.psi
+        (line,) = axes.plot(x, curve, linewidth=1.5)
+        color = line.get_color()
+        axes.axhline(level.energy, color=color, linewidth=0.6, alpha=0.6)
+        axes.fill_between(x, level.energy, curve, color=color, alpha=0.15)
+        axes.annotate(
+            f"$E_{{{level.level}}}$ = {level.energy:.10g}",
+            (1.0, level.energy),
+            xycoords=("axes fraction", "data"),
+            xytext=(4, 0),
+            textcoords="offset points",
+            va="center",
+            color=color,
+            annotation_clip=False,
+        )
+    bottom = max(float(potential.min()), energies[0] - 4 * room)
+    axes.set_ylim(bottom - 0.3 * room, energies[-1] + 1.2 * room)
+    visible = np.any([np.abs(v.psi) > 1e-3 * np.abs(v.psi).max() for v in levels], 0)
+    axes.set_xlim(float(x[visible].min()), float(x[visible].max()))
+    axes.set_xlabel("x (units of length, hbar = m = 1)")
+    axes.set_ylabel("energy, and wave functions at their energies")
+    axes.legend(loc="upper center")
+
+
+def draw_convergence(
+    path: Path, rows: Sequence[dict[str, Any]], levels: Sequence[Level]
+) -> None:
+    """Draw the energy error and the residual against the optimizer step.
+
+    Parameters
+    ----------
+    path
+        The png file to write.
+    rows
+        Records with level, step, energy and residual.
+    levels
+        The levels at the end; the error is that against the grid operator where it is
+        known, against the final energy otherwise.
+    """
+    figure = Figure(figsize=(8, 4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for level in levels:
+        own = [row for row in rows if row["level"] == level.level]
+        steps = np.array([row["step"] for row in own])
+        energies = np.array([row["energy"] for row in own])
+        residuals = np.array([row["residual"] for row in own])
+        reference = level.energy if level.grid_energy is None else level.grid_energy
+        errors = np.maximum(np.abs(energies - reference), 1e-16)
+        left.semilogy(steps, errors, label=f"level {level.level}")
+        right.semilogy(steps, residuals, label=f"level {level.level}")
+    left.set_ylabel("|E - grid operator's eigenvalue| (energy)")
+    right.set_ylabel("|H psi - E psi| / |psi| (energy)")
+    for axes in (left, right):
+        axes.set_xlabel("optimizer step")
+        axes.grid(alpha=0.3)
+    right.legend()
+    _save(figure, path)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    temporary = path.with_name(path.stem + ".tmp.png")
+    try:
+        figure.savefig(temporary, dpi=150)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,43 @@
+"""The table at the end of a run."""
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from physml.variational.find_levels import Level
+
+
+def print_levels(levels: Sequence[Level], exact_levels: Sequence[float | None]) -> None:
+    """Print energies, comparisons and intervals, a row for each level.
+
+    Parameters
+    ----------
+    levels
+        What was found.
+    exact_levels
+        The closed form of each, or None.
+    """
+    table = Table(title="Levels (hbar = m = 1)")
+    headings = ("level", "energy", "- grid operator", "- closed form", "residual")
+    for heading in (*headings, "interval about the energy", "outcome"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for level, exact in zip(levels, exact_levels, strict=True):
+        table.add_row(
+            str(level.level),
+            f"{level.energy:.13g}",
+            _difference(level.energy, level.grid_energy),
+            _difference(level.energy, exact),
+            f"{level.residual_norm:.1e}",
+            f"{level.interval.lower - level.energy:+.1e} "
+            f"{level.interval.upper - level.energy:+.1e}",
+            level.outcome.name.lower().replace("_", " "),
+        )
+    console = Console()
+    # a log file has no width: don't cut numbers there
+    console = console if console.is_terminal else Console(width=140)
+    console.print(table)
+
+
+def _difference(energy: float, reference: float | None) -> str:
+    return "" if reference is None else f"{energy - reference:+.1e}"
