@@ -22,10 +22,10 @@ class PotentialLevelsConfiguration(LevelsConfiguration):
     """
 
     potential: str = "double-well"
-    """harmonic, double-well, poschl-teller, morse, linear, finite-well, infinite-well or
-    radial-hydrogen."""
+    """harmonic, double-well, poschl-teller, morse, linear, finite-well, infinite-well
+    or radial-hydrogen."""
     parameters: dict[str, float] = field(default_factory=dict)
-    """Parameters of the potential that differ from their defaults, as in separation 2."""
+    """Parameters of the potential that are not the defaults, as in separation 2."""
 
 
 def make_experiment(configuration: PotentialLevelsConfiguration) -> LevelsExperiment:

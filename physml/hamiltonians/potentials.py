@@ -92,7 +92,7 @@ class DoubleWell:
         """Return V(x)."""
         return self.strength * (x**2 - self.separation**2) ** 2
 
-    def exact_levels(self, num_levels: int) -> None:  # noqa: ARG002
+    def exact_levels(self, num_levels: int) -> None:
         """Return None: no closed form."""
 
     def box(self) -> tuple[float, float]:

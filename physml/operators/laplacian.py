@@ -9,9 +9,9 @@ and the sine and plane waves are its exact eigenvectors: on n points of a Dirich
 the eigenvalues are :math:`h^{-2} [c_0 + 2 \sum_k c_k \cos(k \pi m / (n + 1))]`,
 :math:`m = 1..n`.
 
-The odd continuation of a function that solves a Schrodinger equation is as smooth as the
-potential is even about the wall: with a slope of the potential at a wall where the wave
-function is not small, orders above 4 converge like :math:`h^4`, with a Coulomb
+The odd continuation of a function that solves a Schrodinger equation is as smooth as
+the potential is even about the wall: with a slope of the potential at a wall where the
+wave function is not small, orders above 4 converge like :math:`h^4`, with a Coulomb
 singularity there like :math:`h^2`.
 
 Coefficients: B. Fornberg, Math. Comp. 51, 699 (1988), table 1.

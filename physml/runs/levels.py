@@ -72,8 +72,8 @@ class LevelsConfiguration:
     """solved: exactly at each step; trained: with the others; auto: solved, trained if
     there is an output activation."""
     boundary: Literal["auto"] | BoundaryFactor = "auto"
-    """Factor that makes the wave function vanish at the walls: gaussian, dirichlet, none;
-    auto: what suits the potential."""
+    """Factor that makes the wave function vanish at the walls: gaussian, dirichlet,
+    none; auto: what suits the potential."""
     optimizer: OptimizerName = "lbfgs"
     """lbfgs: a short start with Adam, then L-BFGS; adam: Adam alone."""
     steps: int = 1000
@@ -81,8 +81,8 @@ class LevelsConfiguration:
     learning_rate: float = 1e-2
     """First learning rate of Adam."""
     target_residual: float | None = None
-    """A level is done at this residual norm |H psi - E psi| / |psi|, in units of energy.
-    By default 1e-6 or the rounding level, whichever is larger."""
+    """A level is done at this residual norm |H psi - E psi| / |psi|, in units of
+    energy. By default 1e-6 or the rounding level, whichever is larger."""
     time_limit: float | None = None
     """End a level after so many seconds. By default no limit."""
     seed: int = 0

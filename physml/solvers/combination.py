@@ -11,10 +11,10 @@ the gradient with respect to :math:`\theta` is taken at fixed c (variable projec
 Golub and Pereyra, SIAM J. Numer. Anal. 10, 413 (1973); in quantum mechanics the
 Hellmann-Feynman theorem).
 
-The functions may be linearly dependent to rounding. The term with :math:`\tau` keeps the
-coefficients, and with them the rounding errors of :math:`\psi`, from growing without
-bound; it is smooth in :math:`\theta`, where dropping small singular values would make L
-jump. With the singular values s_k of the functions, components with
+The functions may be linearly dependent to rounding. The term with :math:`\tau` keeps
+the coefficients, and with them the rounding errors of :math:`\psi`, from growing
+without bound; it is smooth in :math:`\theta`, where dropping small singular values
+would make L jump. With the singular values s_k of the functions, components with
 :math:`s_k < \epsilon^{2/3} s_1` are suppressed.
 """
 

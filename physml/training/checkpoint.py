@@ -67,7 +67,8 @@ def save_checkpoint(folder: Path, tree: Any, information: dict[str, Any]) -> Non
     folder.mkdir(parents=True, exist_ok=True)
     buffer = io.BytesIO()
     leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(tree)]
-    np.savez(buffer, **{f"leaf_{i:05d}": leaf for i, leaf in enumerate(leaves)})
+    named: dict[str, Any] = {f"leaf_{i:05d}": leaf for i, leaf in enumerate(leaves)}
+    np.savez(buffer, **named)
     content = buffer.getvalue()
     digest = hashlib.sha256(content).hexdigest()
     arrays = folder / f"arrays-{digest[:16]}.npz"

@@ -37,9 +37,17 @@ class TrainingState(NamedTuple):
     step: jax.Array  # in this stage
     value: jax.Array  # the loss at the parameters, at the last record
     measure: jax.Array
-    best_value: jax.Array
-    best_step: jax.Array
+    best: "_Best"
     outcome: jax.Array
+
+
+class _Best(NamedTuple):
+    """The record with the lowest loss in this stage, or the one that converged."""
+
+    parameters: Any
+    value: jax.Array
+    measure: jax.Array
+    step: jax.Array
 
 
 @dataclass(frozen=True)
@@ -54,8 +62,9 @@ class TrainingSnapshot:
 class MinimizeResult:
     """The end of a minimization.
 
-    `parameters` are the last ones with a finite loss; `value` is the loss there and
-    `measure` the distance from the solution; `steps` counts all stages.
+    `parameters` are those of the record with the lowest loss (a line search may leave
+    it once rounding decides); `value` is the loss there and `measure` the distance from
+    the solution; `steps` counts all stages.
     """
 
     parameters: Any
@@ -106,8 +115,8 @@ def minimize(
 
     Returns
     -------
-    The parameters, and why the run ended. A value that is not finite ends it with the
-    parameters of the last record before.
+    The best parameters on record, and why the run ended; a value that is not finite is
+    one of the reasons.
 
     Raises
     ------
@@ -185,10 +194,11 @@ class _Run:
             if is_last or outcome not in (Outcome.STEP_LIMIT, Outcome.NO_PROGRESS):
                 break
             snapshot = self._next_stage(snapshot)
+        best = snapshot.state.best
         return MinimizeResult(
-            snapshot.state.parameters,
-            float(snapshot.state.value),
-            float(snapshot.state.measure),
+            best.parameters,
+            float(best.value),
+            float(best.measure),
             outcome,
             self._steps_before(snapshot.stage) + int(snapshot.state.step),
             records,
@@ -226,17 +236,17 @@ class _Run:
             self.rules.patience,
             self.rules.improvement,
         )
-        state, count, buffers = _run_piece(
+        piece = _run_piece(
             self.loss, self.measure, snapshot.state, limits, optimizer=stage.optimizer
         )
-        rows = [np.asarray(column)[: int(count)] for column in buffers]
-        rows[0] = rows[0].astype(np.int64) + self._steps_before(snapshot.stage)
-        return replace(snapshot, state=state), Records(*rows)
+        step, *columns = (np.asarray(row)[: int(piece.num_rows)] for row in piece.rows)
+        step = step.astype(np.int64) + self._steps_before(snapshot.stage)
+        return replace(snapshot, state=piece.state), Records(step, *columns)
 
     def _next_stage(self, snapshot: TrainingSnapshot) -> TrainingSnapshot:
-        stage, state = snapshot.stage + 1, snapshot.state
+        stage, best = snapshot.stage + 1, snapshot.state.best
         start = _start_stage(
-            state.parameters, state.value, state.measure, self.stages[stage]
+            best.parameters, best.value, best.measure, self.stages[stage]
         )
         return TrainingSnapshot(stage, start)
 
@@ -259,8 +269,8 @@ class _Piece(NamedTuple):
     """The carry of the compiled loop over records."""
 
     state: TrainingState
-    count: jax.Array
-    buffers: tuple[jax.Array, jax.Array, jax.Array]
+    num_rows: jax.Array
+    rows: list[jax.Array]  # buffers of step, value, measure
 
 
 @partial(jax.jit, static_argnames="optimizer")
@@ -276,23 +286,26 @@ def _run_piece(
 
     def is_running(piece: _Piece) -> jax.Array:
         running = piece.state.outcome == Outcome.RUNNING
-        return running & (piece.count < limits.num_records)
+        return running & (piece.num_rows < limits.num_records)
 
     def to_next_record(piece: _Piece) -> _Piece:
         moved = _take_steps(loss, optimizer, piece.state, limits)
-        state = _judge(piece.state, moved, *_evaluate(loss, measure, moved[0]), limits)
-        row = (state.step, state.value, state.measure)
-        buffers = tuple(
-            buffer.at[piece.count].set(entry)
-            for buffer, entry in zip(piece.buffers, row, strict=True)
-        )
-        return _Piece(state, piece.count + 1, buffers)
+        value, size = _evaluate(loss, measure, moved[0])
+        state = _judge(piece.state, moved, value, size, limits)
+        rows = [
+            buffer.at[piece.num_rows].set(entry)
+            for buffer, entry in zip(piece.rows, _row(state), strict=True)
+        ]
+        return _Piece(state, piece.num_rows + 1, rows)
 
-    row = (state.step, state.value, state.measure)
-    buffers = tuple(jnp.zeros(RECORDS_PER_PIECE, entry.dtype) for entry in row)
+    rows = [jnp.zeros(RECORDS_PER_PIECE, entry.dtype) for entry in _row(state)]
     return jax.lax.while_loop(
-        is_running, to_next_record, _Piece(state, jnp.zeros((), int), buffers)
+        is_running, to_next_record, _Piece(state, jnp.zeros((), int), rows)
     )
+
+
+def _row(state: TrainingState) -> tuple[jax.Array, jax.Array, jax.Array]:
+    return state.step, state.value, state.measure
 
 
 def _take_steps(
@@ -344,31 +357,30 @@ def _judge(
 ) -> TrainingState:
     """Apply the stop rules; go back to the last record if the loss is not finite."""
     parameters, optimizer_state, step = moved
-    threshold = before.best_value - limits.improvement * jnp.abs(before.best_value)
-    is_better = value < threshold
-    best_step = jnp.where(is_better, step, before.best_step)
+    has_converged = measure <= limits.target
+    margin = limits.improvement * jnp.abs(before.best.value)
+    is_best = (value < before.best.value - margin) | has_converged
+    candidate = _Best(parameters, value, measure, step)
+    best = _choose(is_best, candidate, before.best)
     outcome = jnp.select(
         [
-            measure <= limits.target,
+            has_converged,
             step >= limits.num_steps,
-            step - best_step >= limits.patience,
+            step - best.step >= limits.patience,
         ],
         [int(Outcome.CONVERGED), int(Outcome.STEP_LIMIT), int(Outcome.NO_PROGRESS)],
         int(Outcome.RUNNING),
-    )
+    ).astype(before.outcome.dtype)
     after = TrainingState(
-        parameters,
-        optimizer_state,
-        step,
-        value,
-        measure,
-        jnp.where(is_better, value, before.best_value),
-        best_step,
-        outcome.astype(before.outcome.dtype),
+        parameters, optimizer_state, step, value, measure, best, outcome
     )
     failed = before._replace(outcome=jnp.full_like(before.outcome, Outcome.NON_FINITE))
-    is_good = jnp.isfinite(value) & jnp.isfinite(measure)
-    return jax.tree.map(lambda new, old: jnp.where(is_good, new, old), after, failed)
+    return _choose(jnp.isfinite(value) & jnp.isfinite(measure), after, failed)
+
+
+def _choose(condition: jax.Array, first: Any, second: Any) -> Any:
+    """Select one of two pytrees of the same structure."""
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), first, second)
 
 
 @jax.jit
@@ -392,8 +404,7 @@ def _start_stage(
         zero,
         value,
         measure,
-        value,
-        zero,
+        _Best(parameters, value, measure, zero),
         zero,
     )
 

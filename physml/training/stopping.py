@@ -35,7 +35,7 @@ _SENTENCES = {
     Outcome.STEP_LIMIT: "step limit reached: more steps would lower the loss further",
     Outcome.TIME_LIMIT: "time limit reached: resume, or allow more time",
     Outcome.NON_FINITE: (
-        "stopped at a value that is not finite, last good parameters kept: "
+        "stopped at a value that is not finite, best parameters kept: "
         "try a smaller learning rate"
     ),
     Outcome.INTERRUPTED: "interrupted: resume from the checkpoint",
@@ -64,7 +64,7 @@ class StopRules:
     """
 
     target: float = 0.0
-    patience: int = 500
+    patience: int = 200
     improvement: float = 0.0
     time_limit: float | None = None
 

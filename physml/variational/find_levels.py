@@ -1,10 +1,10 @@
 r"""The lowest levels of a Hamiltonian, one network for each.
 
 Level n minimizes the Rayleigh quotient of :math:`(1 - P_n) \psi_\theta`, where
-:math:`P_n` projects on the levels below: exact orthogonalization, no penalty. In the end
-the Hamiltonian is diagonalized in the span of all levels (Rayleigh-Ritz), which makes
-each energy an upper bound of its own eigenvalue of the grid operator, and an interval is
-given for each (`physml.estimators.intervals`).
+:math:`P_n` projects on the levels below: exact orthogonalization, no penalty. In the
+end the Hamiltonian is diagonalized in the span of all levels (Rayleigh-Ritz), which
+makes each energy an upper bound of its own eigenvalue of the grid operator, and an
+interval is given for each (`physml.estimators.intervals`).
 
 After: H. Saito, J. Phys. Soc. Jpn. 87, 074002 (2018); arXiv:2302.08965.
 """

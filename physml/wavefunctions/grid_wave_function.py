@@ -1,4 +1,4 @@
-r"""A network's values at the points of a grid: :math:`\psi_i = b(x_i) f_\theta(x_i)`."""
+r"""A network's values on a grid, :math:`\psi_i = b(x_i) f_\theta(x_i)`."""
 
 from dataclasses import dataclass
 from functools import partial
