@@ -72,7 +72,7 @@ def kato_temple_interval(
     level_below, level_above
         The nearest other levels, or bounds of them that lie nearer to E. A degenerate
         level counts once: its neighbors are the next different levels. Minus infinity
-        below the ground state.
+        below the ground state, NaN where a neighbor is not known.
     rounding
         The rounding error of the energy.
 
@@ -88,7 +88,8 @@ def kato_temple_interval(
     """
     weinstein = weinstein_interval(energy, residual_norm, rounding=rounding)
     above, below = level_above - energy, energy - level_below
-    if min(above, below) <= 0 or residual_norm**2 >= above * below:
+    # written so that NaN, a neighbor that is not known, fails it
+    if not (above > 0 and below > 0 and residual_norm**2 < above * below):
         return weinstein
     return Interval(
         max(energy - residual_norm**2 / above - rounding, weinstein.lower),

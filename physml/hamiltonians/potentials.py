@@ -16,7 +16,6 @@ from dataclasses import dataclass, fields
 from typing import Protocol
 
 import numpy as np
-import scipy.optimize
 import scipy.special
 
 from physml.failures import expected
@@ -211,6 +210,8 @@ class FiniteWell:
 
     def exact_levels(self, num_levels: int) -> np.ndarray:
         """Solve the transcendental equations, one root in each quarter period."""
+        from scipy.optimize import brentq  # a second of import time, needed only here
+
         k_max = math.sqrt(2 * self.depth)
         num_bound = math.floor(2 * self.half_width * k_max / math.pi) + 1
         levels = []
@@ -220,7 +221,7 @@ class FiniteWell:
                 angle = math.acos(min(k / k_max, 1.0))
                 return k * self.half_width - n * math.pi / 2 - angle
 
-            k = scipy.optimize.brentq(mismatch, 0.0, k_max, xtol=1e-15, rtol=1e-15)
+            k = brentq(mismatch, 0.0, k_max, xtol=1e-15, rtol=1e-15)
             levels.append(0.5 * k**2 - self.depth)
         return np.array(levels)
 

@@ -11,13 +11,13 @@ combinations exactly (`physml.solvers.combination`). It is the same network, and
 trained orders of magnitude closer to the eigenvalue in the same number of steps.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 
 from physml.failures import expected
@@ -204,8 +204,8 @@ def _input_layer(
 def _hidden_layer(
     key: jax.Array, fan_in: int, width: int, dtype: jax.typing.DTypeLike
 ) -> _Affine:
-    kernel = jax.random.normal(key, (fan_in, width), dtype) / np.sqrt(fan_in)
-    return _Affine(kernel.astype(dtype), jnp.zeros(width, dtype))
+    kernel = jax.random.normal(key, (fan_in, width), dtype) / math.sqrt(fan_in)
+    return _Affine(kernel, jnp.zeros(width, dtype))
 
 
 def _scaled_inputs(grid: Grid, points: jax.Array) -> jax.Array:
