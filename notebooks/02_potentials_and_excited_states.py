@@ -170,8 +170,8 @@ print("parity:", ", ".join(f"{p:+.4f}" for p in parity))
 # %%
 def reference_energies(strength: float) -> tuple[float, float]:
     """Return the lowest energy of two bosons and of two fermions."""
-    spacing = 0.08
-    r = spacing * np.arange(-150, 151)
+    spacing = 0.1
+    r = spacing * np.arange(-110, 111)
     n = np.subtract.outer(np.arange(r.size), np.arange(r.size))
     off_diagonal = 2.0 * (-1.0) ** n / np.where(n == 0, 1, n) ** 2
     kinetic = np.where(n == 0, np.pi**2 / 3, off_diagonal) / spacing**2
@@ -225,7 +225,7 @@ for strength in strengths:
         assert abs(energy - exact) < 1e-3
 
 # %%
-scan = np.linspace(-6, 22, 57)
+scan = np.linspace(-6, 22, 29)
 curves = np.array([reference_energies(strength) for strength in scan])
 figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
 for column, statistics, marker in ((0, "bosons", "o"), (1, "fermions", "s")):
