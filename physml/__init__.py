@@ -3,7 +3,7 @@
 from physml.hamiltonians.schrodinger import schrodinger_hamiltonian
 from physml.lattices.grid import Grid, Line
 from physml.precision import enable_x64
-from physml.variational.find_levels import LevelsProblem, find_levels
+from physml.variational.levels import LevelsProblem, find_levels
 from physml.wavefunctions.grid_wave_function import grid_wave_function
 from physml.wavefunctions.multilayer_perceptron import MultilayerPerceptron, as_function
 

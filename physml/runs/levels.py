@@ -29,11 +29,11 @@ from physml.training.checkpoint import (
     read_manifest,
     save_checkpoint,
 )
-from physml.training.minimize import TrainingSnapshot, state_template
+from physml.training.minimization import TrainingSnapshot, state_template
 from physml.training.records import Records
 from physml.training.stages import OptimizerName, optimizer_stages
 from physml.training.stopping import Outcome, StopRules
-from physml.variational.find_levels import (
+from physml.variational.levels import (
     FinishedLevel,
     Level,
     LevelsProblem,

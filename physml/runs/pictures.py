@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from physml.variational.find_levels import Level
+from physml.variational.levels import Level
 
 if TYPE_CHECKING:
     from physml.runs.levels import LevelsExperiment

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from physml.variational.find_levels import Level
+from physml.variational.levels import Level
 
 
 def print_levels(levels: Sequence[Level], exact_levels: Sequence[float | None]) -> None:

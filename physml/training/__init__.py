@@ -6,7 +6,7 @@ from physml.training.checkpoint import (
     read_manifest,
     save_checkpoint,
 )
-from physml.training.minimize import (
+from physml.training.minimization import (
     MinimizeResult,
     TrainingSnapshot,
     TrainingState,

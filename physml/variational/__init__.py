@@ -1,6 +1,6 @@
 """Physics and training put together: the lowest levels of a Hamiltonian."""
 
-from physml.variational.find_levels import (
+from physml.variational.levels import (
     Level,
     LevelsProblem,
     LevelsSnapshot,

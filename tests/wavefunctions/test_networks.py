@@ -29,9 +29,8 @@ def test_forward_pass_is_the_formula(activation):
     phi = ACTIVATIONS[activation]
     *inner, last = module.layers
     for layer in inner:
-        hidden = phi(
-            hidden @ np.asarray(layer.kernel[...]) + np.asarray(layer.bias[...])
-        )
+        weights, bias = np.asarray(layer.kernel[...]), np.asarray(layer.bias[...])
+        hidden = np.asarray(phi(jnp.asarray(hidden @ weights + bias)))
     output = hidden @ np.asarray(last.kernel[...]) + np.asarray(last.bias[...])
     expected = np.logaddexp(output[:, 0], 0.0)
     np.testing.assert_allclose(module(jnp.asarray(x)), expected, rtol=1e-13)

@@ -29,7 +29,7 @@ from physml.solvers.combination import combination_energy, lowest_combination
 from physml.solvers.diagonalize import lowest_levels
 from physml.solvers.rayleigh_ritz import RitzLevels, extended_rounding, rayleigh_ritz
 from physml.solvers.subspace import project_out
-from physml.training.minimize import (
+from physml.training.minimization import (
     MinimizeResult,
     TrainingSnapshot,
     initial_snapshot,
