@@ -6,11 +6,6 @@ from collections.abc import Iterator
 # The tests compile much and compute little: half the time without LLVM's optimizer.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
-import os
-
-# The tests compile much and compute little: half the time without LLVM's optimizer.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
-
 import jax
 import pytest
 

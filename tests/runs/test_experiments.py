@@ -1,0 +1,288 @@
+"""The experiments as a user meets them: options, files, exit codes, resuming."""
+
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+EXPERIMENTS = Path(__file__).parents[2] / "experiments"
+SMALL = ["--points", "63", "--levels", "2", "--hidden", "8", "--optimizer", "adam"]
+
+
+def load(name):
+    specification = importlib.util.spec_from_file_location(
+        name, EXPERIMENTS / f"{name}.py"
+    )
+    module = importlib.util.module_from_spec(specification)
+    sys.modules[name] = module  # tyro reads the docstrings of options from the source
+    specification.loader.exec_module(module)
+    return module
+
+
+def run(name, *arguments):
+    """Run an experiment in this process; return its exit code."""
+    from physml.runs.command_line import run_experiment
+    from physml.runs.levels import run_levels
+
+    module = load(name)
+    configuration = {
+        "harmonic_oscillator": "HarmonicOscillatorConfiguration",
+        "potential_levels": "PotentialLevelsConfiguration",
+    }[name]
+    try:
+        run_experiment(
+            lambda options: run_levels(options, module.make_experiment),
+            getattr(module, configuration),
+            [str(argument) for argument in arguments],
+        )
+    except SystemExit as leaving:
+        return leaving.code
+    return 0
+
+
+def result_of(folder):
+    return json.loads((folder / "result.json").read_text())
+
+
+def test_everything_that_a_run_leaves_behind(tmp_path, capsys):
+    out = tmp_path / "run"
+    assert run("harmonic_oscillator", *SMALL, "--steps", 200, "--out", out) == 0
+    result = result_of(out)
+    assert result["experiment"] == "harmonic_oscillator"
+    assert result["config"]["hidden"] == [8]
+    assert {"jax", "flax", "optax", "physml", "python"} <= set(result["versions"])
+    assert [row["level"] for row in result["levels"]] == [0, 1]
+    for n, row in enumerate(result["levels"]):
+        assert row["exact_energy"] == n + 0.5
+        assert row["lower_bound"] <= row["grid_energy"] <= row["upper_bound"]
+        assert abs(row["energy"] - row["grid_energy"]) < 1e-3
+        assert row["outcome"] == "step_limit"
+        assert row["iterations"] == 200
+    rows = [json.loads(x) for x in (out / "records.jsonl").read_text().splitlines()]
+    assert len(rows) == 2 * 20
+    assert set(rows[0]) == {"level", "step", "energy", "residual"}
+    for picture in ("levels.png", "convergence.png"):
+        assert (out / picture).read_bytes().startswith(b"\x89PNG")
+    assert (out / "checkpoint" / "manifest.json").exists()
+    assert not list(out.rglob("*.tmp*"))
+    printed = capsys.readouterr().out
+    assert "closed form" in printed
+    assert str(out) in printed
+
+
+@pytest.mark.parametrize("name", ["double-well", "morse"])
+def test_other_potentials(tmp_path, name):
+    arguments = [*SMALL, "--steps", 20, "--potential", name, "--out", tmp_path]
+    assert run("potential_levels", *arguments) == 0
+    exact = [row["exact_energy"] for row in result_of(tmp_path)["levels"]]
+    assert (exact == [None, None]) == (name == "double-well")
+
+
+def test_parameters_of_a_potential(tmp_path):
+    arguments = [*SMALL, "--steps", 20, "--potential", "harmonic", "--out", tmp_path]
+    assert run("potential_levels", *arguments, "--parameters", "omega", 2.0) == 0
+    assert result_of(tmp_path)["levels"][0]["exact_energy"] == 1.0
+
+
+BAD_OPTIONS = [
+    (["--omega", "0"], "Expected omega > 0"),
+    (["--omega", "nan"], "Expected omega > 0"),
+    (["--box", "-1"], "Expected box > 0"),
+    (["--points", "8"], "more than 8 points"),
+    (["--points", "1"], "at least 2 grid points"),
+    (["--levels", "600"], "between 1 and 510 levels"),
+    (["--levels", "0"], "between 1 and 510 levels"),
+    (["--hidden", "0"], "width 1 or more"),
+    (["--activation", "relux"], "one of the activations"),
+    (["--boundary", "open"], "boundary"),
+    (["--stencil-order", "3"], "2, 4, 6 or 8"),
+    (["--steps", "0"], "1 step or more"),
+    (["--learning-rate", "nan"], "learning rate > 0"),
+    (["--target-residual", "1e-15"], "above the rounding level"),
+    (["--precision", "float32", "--target-residual", "1e-6"], "use float64"),
+    (["--time-limit", "0"], "time limit"),
+    (["--output-layer", "solved", "--output-activation", "tanh"], "output activation"),
+    (["--optimizer", "newton"], "optimizer"),
+    (["--no-such-option"], "no-such-option"),
+]
+
+
+@pytest.mark.parametrize(("options", "message"), BAD_OPTIONS, ids=lambda x: str(x)[:30])
+def test_bad_options_are_one_sentence_and_write_nothing(
+    tmp_path, capsys, options, message
+):
+    out = tmp_path / "never"
+    assert run("harmonic_oscillator", *options, "--out", out) == 2
+    printed = capsys.readouterr()
+    assert message in printed.err + printed.out
+    assert "Traceback" not in printed.err
+    assert not out.exists()
+
+
+def test_unknown_potential(tmp_path, capsys):
+    arguments = ["--potential", "coulomb", "--out", tmp_path / "never"]
+    assert run("potential_levels", *arguments) == 2
+    assert "one of the potentials" in capsys.readouterr().err
+
+
+def test_folder_that_cannot_be_written(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    out = tmp_path / "file" / "run"
+    assert run("harmonic_oscillator", *SMALL, "--out", out) == 2
+    assert "a folder that can be written" in capsys.readouterr().err
+
+
+def test_an_earlier_run_is_not_overwritten_and_can_be_resumed(tmp_path, capsys):
+    arguments = [*SMALL, "--steps", 20, "--out", tmp_path]
+    assert run("harmonic_oscillator", *arguments) == 0
+    before = result_of(tmp_path)["levels"]
+    assert run("harmonic_oscillator", *arguments) == 2
+    assert "--resume" in capsys.readouterr().err
+    assert run("harmonic_oscillator", *arguments, "--resume") == 0
+    assert result_of(tmp_path)["levels"] == before
+
+
+def test_resuming_needs_the_same_options_and_a_checkpoint(tmp_path, capsys):
+    arguments = [*SMALL, "--steps", 20, "--out", tmp_path]
+    assert run("harmonic_oscillator", *arguments, "--resume") == 2
+    assert run("harmonic_oscillator", *SMALL, "--resume") == 2
+    assert run("harmonic_oscillator", *arguments) == 0
+    capsys.readouterr()
+    assert run("harmonic_oscillator", *arguments, "--seed", 3, "--resume") == 2
+    assert "seed = 0" in (message := capsys.readouterr().err)
+    assert "seed = 3" in message
+
+
+def test_damaged_checkpoint(tmp_path, capsys):
+    arguments = [*SMALL, "--steps", 20, "--out", tmp_path]
+    assert run("harmonic_oscillator", *arguments) == 0
+    (arrays,) = (tmp_path / "checkpoint").glob("*.npz")
+    arrays.write_bytes(arrays.read_bytes()[:100])
+    assert run("harmonic_oscillator", *arguments, "--resume") == 2
+    assert "damaged" in capsys.readouterr().err
+
+
+def test_quick_leaves_what_the_user_chose():
+    configuration = load("harmonic_oscillator").HarmonicOscillatorConfiguration
+    resolved = configuration(quick=True, levels=3).resolved()
+    assert resolved.levels == 3
+    assert resolved.points == 255
+    assert configuration().resolved() == configuration()
+
+
+def test_float32_run(tmp_path):
+    import physml
+
+    try:
+        arguments = [*SMALL, "--steps", 20, "--precision", "float32", "--out", tmp_path]
+        assert run("harmonic_oscillator", *arguments) == 0
+    finally:
+        physml.enable_x64()
+    assert abs(result_of(tmp_path)["levels"][0]["energy"] - 0.5) < 1e-2
+
+
+# Real processes from here on.
+
+LONG = [*SMALL, "--steps", "4000"]
+
+
+def start(*arguments, **options):
+    command = [sys.executable, EXPERIMENTS / "harmonic_oscillator.py", *arguments]
+    return subprocess.Popen(
+        [str(part) for part in command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+
+
+def wait_for_records(folder, num_rows):
+    path = folder / "records.jsonl"
+    deadline = time.monotonic() + 100
+    while time.monotonic() < deadline:
+        if path.exists() and path.read_bytes().count(b"\n") >= num_rows:
+            return
+        time.sleep(0.02)
+    raise TimeoutError(f"{num_rows} records did not come")
+
+
+def wait_for_checkpoint(folder):
+    deadline = time.monotonic() + 100
+    while not (folder / "checkpoint" / "manifest.json").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_killed_run_ends_bit_for_bit_where_an_uninterrupted_one_ends(tmp_path):
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    reference = start(*LONG, "--out", whole)
+    process = start(*LONG, "--out", cut)
+    wait_for_checkpoint(cut)
+    for num_rows in (420, 560, 700):
+        wait_for_records(cut, num_rows)
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
+        process = start(*LONG, "--out", cut, "--resume")
+    _, errors = process.communicate(timeout=200)
+    assert process.returncode == 0, errors
+    _, errors = reference.communicate(timeout=200)
+    assert reference.returncode == 0, errors
+    assert result_of(cut)["levels"] == result_of(whole)["levels"]
+    records = [(folder / "records.jsonl").read_text() for folder in (cut, whole)]
+    assert records[0] == records[1]
+    arrays = [next((f / "checkpoint").glob("*.npz")) for f in (cut, whole)]
+    with np.load(arrays[0]) as left, np.load(arrays[1]) as right:
+        assert all(np.array_equal(left[name], right[name]) for name in left.files)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
+)
+def test_signals_leave_a_checkpoint_and_say_how_to_resume(tmp_path, number, code):
+    process = start(*SMALL, "--steps", "1000000", "--out", tmp_path)
+    wait_for_records(tmp_path, 10)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert "--resume" in errors
+    assert "Traceback" not in errors
+    assert (tmp_path / "checkpoint" / "manifest.json").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="needs a limit of the file size")
+def test_full_disk_is_one_sentence_and_keeps_the_checkpoint(tmp_path):
+    import resource
+
+    def no_large_files():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+
+    process = start(*LONG, "--out", tmp_path, preexec_fn=no_large_files)
+    _, errors = process.communicate(timeout=100)
+    assert process.returncode == 1
+    assert "Could not write" in errors
+    assert "Traceback" not in errors
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+@pytest.mark.slow
+def test_help_names_defaults_and_units():
+    process = start("--help")
+    text, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    for option in ("--omega", "--box", "--points", "--stencil-order", "--levels"):
+        assert option in text
+    assert "units of length" in " ".join(text.split())
+    assert "default: 511" in text
