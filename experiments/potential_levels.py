@@ -4,7 +4,7 @@ python experiments/potential_levels.py --potential double-well
 python experiments/potential_levels.py --potential morse --parameters dissociation 9
 """
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 from physml.hamiltonians.potentials import default_grid, make_potential
 from physml.runs.command_line import run_experiment
@@ -32,9 +32,10 @@ def make_experiment(configuration: PotentialLevelsConfiguration) -> LevelsExperi
     """Put the potential on its own grid."""
     name = configuration.potential
     potential = make_potential(name, **configuration.parameters)
+    values = asdict(potential)
     return LevelsExperiment(
         name="potential_levels",
-        title=f"Potential: {name}",
+        title=f"{name}: {', '.join(f'{k} = {v:g}' for k, v in values.items())}",
         potential=potential,
         grid=default_grid(potential, configuration.points),
         boundary="gaussian" if name in DECAY_LIKE_GAUSSIANS else "dirichlet",

@@ -40,13 +40,12 @@ def test_example_prints_the_energies() -> None:
     rows = re.findall(r"E_\d = (\S+), between (\S+) and (\S+)", output.getvalue())
     energy, lower, upper = np.array(rows, dtype=float).T
     exact = sinc_levels(2)
-    # the last digit printed is above the error of 300 steps of Adam
-    np.testing.assert_allclose(energy, exact, rtol=0, atol=1e-5)
-    last_digit = 1e-5
+    last_digit = 1e-8
+    np.testing.assert_allclose(energy, exact, rtol=0, atol=2 * last_digit)
     assert np.all((lower - last_digit <= exact) & (exact <= upper + last_digit))
     text = README.read_text()
     for n, value in enumerate(energy):
-        assert f"E_{n} = {value:.5f}" in text
+        assert f"E_{n} = {value:.8f}" in text
 
 
 def test_links_lead_to_files() -> None:

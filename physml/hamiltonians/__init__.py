@@ -13,6 +13,7 @@ from physml.hamiltonians.potentials import (
     Potential,
     RadialHydrogen,
     default_grid,
+    gaussian_pair,
     make_potential,
 )
 from physml.hamiltonians.schrodinger import (
@@ -34,6 +35,7 @@ __all__ = [
     "RadialHydrogen",
     "SchrodingerHamiltonian",
     "default_grid",
+    "gaussian_pair",
     "make_potential",
     "schrodinger_hamiltonian",
 ]

@@ -5,7 +5,7 @@
 
 import sys
 from collections.abc import Callable, Sequence
-from typing import NoReturn, TypeVar
+from typing import NoReturn, Protocol, Self, TypeVar
 
 import tyro
 
@@ -13,7 +13,17 @@ from physml.failures import RunFailure
 from physml.runs.interruption import Interrupted
 from physml.training.checkpoint import CheckpointError
 
-Configuration = TypeVar("Configuration")
+
+class HasQuickDefaults(Protocol):
+    """A configuration that has other defaults for a run of a few seconds."""
+
+    @classmethod
+    def quick_defaults(cls) -> Self:
+        """Return the defaults that --quick stands for."""
+        ...
+
+
+Configuration = TypeVar("Configuration", bound=HasQuickDefaults)
 
 
 def run_experiment(
@@ -32,9 +42,12 @@ def run_experiment(
     arguments
         The command line, by default that of the process.
     """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    is_quick = "--quick" in arguments
     options = tyro.cli(
         configuration,
-        args=arguments,
+        args=[argument for argument in arguments if argument != "--quick"],
+        default=configuration.quick_defaults() if is_quick else configuration(),
         description=configuration.__doc__,
         config=(tyro.conf.FlagCreatePairsOff,),
     )

@@ -6,12 +6,12 @@ the run with its progress, checkpoints and interruption, and what it leaves behi
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import jax
-from flax import nnx
 
 from physml.failures import expected
 from physml.hamiltonians.potentials import Potential
@@ -45,10 +45,9 @@ from physml.wavefunctions.grid_wave_function import grid_wave_function
 from physml.wavefunctions.multilayer_perceptron import (
     MultilayerPerceptron,
     OutputLayer,
-    as_function,
+    network_function,
 )
 
-QUICK = {"points": 255, "levels": 2, "hidden": (16,), "steps": 150}
 NOT_COMPARED = ("out", "resume", "quick", "time_limit")
 
 
@@ -82,7 +81,7 @@ class LevelsConfiguration:
     """First learning rate of Adam."""
     target_residual: float | None = None
     """A level is done at this residual norm |H psi - E psi| / |psi|, in units of
-    energy. By default 1e-6 or the rounding level, whichever is larger."""
+    energy. By default 1e-5 or the rounding level, whichever is larger."""
     time_limit: float | None = None
     """End a level after so many seconds. By default no limit."""
     seed: int = 0
@@ -94,17 +93,13 @@ class LevelsConfiguration:
     resume: bool = False
     """Go on from the checkpoint in --out, with the same options."""
     quick: bool = False
-    """A run of a few seconds: 2 levels, 255 points, one layer of 16, 150 steps."""
+    """Other defaults, for a short run: 2 levels, 255 points, one layer of 16, 150
+    steps."""
 
-    def resolved(self) -> "LevelsConfiguration":
-        """Return the options with --quick applied to those left at their defaults."""
-        defaults = {item.name: item.default for item in fields(self)}
-        chosen = {
-            name: value
-            for name, value in QUICK.items()
-            if self.quick and getattr(self, name) == defaults[name]
-        }
-        return replace(self, **chosen)  # type: ignore[arg-type]
+    @classmethod
+    def quick_defaults(cls) -> Self:
+        """Return the defaults that --quick stands for."""
+        return cls(points=255, levels=2, hidden=(16,), steps=150, quick=True)
 
 
 @dataclass(frozen=True)
@@ -143,7 +138,7 @@ def run_levels(
     configuration
         The options.
     make_experiment
-        Builds the experiment from the resolved options.
+        Builds the experiment from the options.
 
     Raises
     ------
@@ -153,7 +148,6 @@ def run_levels(
         If the run could not be finished.
     """
     start = time.monotonic()
-    configuration = configuration.resolved()
     enable_x64(configuration.precision == "float64")
     experiment = make_experiment(configuration)
     problem = levels_problem(configuration, experiment)
@@ -187,20 +181,16 @@ def levels_problem(
     if boundary == "auto":
         boundary = experiment.boundary
 
-    def initialize(key: jax.Array) -> Any:
-        return as_function(network(key))[1]
-
-    def network(key: jax.Array) -> MultilayerPerceptron:
-        return MultilayerPerceptron(
+    apply, initialize = network_function(
+        partial(
+            MultilayerPerceptron,
             experiment.grid,
             configuration.hidden,
             activation=configuration.activation,
             output_activation=configuration.output_activation,
             output_layer=output_layer,
-            rngs=nnx.Rngs(key),
         )
-
-    apply, _ = as_function(network(jax.random.key(configuration.seed)))
+    )
     return LevelsProblem(
         hamiltonian,
         grid_wave_function(apply, experiment.grid, boundary=boundary),

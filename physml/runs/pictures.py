@@ -52,23 +52,37 @@ def plot_levels(
         color = line.get_color()
         axes.axhline(level.energy, color=color, linewidth=0.6, alpha=0.6)
         axes.fill_between(x, level.energy, curve, color=color, alpha=0.15)
-        axes.annotate(
+    bottom = max(float(potential.min()), energies[0] - 4 * room) - 0.3 * room
+    top = energies[-1] + 1.2 * room
+    axes.set_ylim(bottom, top)
+    heights = _spread(energies, 0.05 * (top - bottom))
+    for level, height, line in zip(levels, heights, axes.lines[1::2], strict=True):
+        axes.text(
+            1.01,
+            height,
             f"$E_{{{level.level}}}$ = {level.energy:.10g}",
-            (1.0, level.energy),
-            xycoords=("axes fraction", "data"),
-            xytext=(4, 0),
-            textcoords="offset points",
+            transform=axes.get_yaxis_transform(),
             va="center",
-            color=color,
-            annotation_clip=False,
+            color=line.get_color(),
         )
-    bottom = max(float(potential.min()), energies[0] - 4 * room)
-    axes.set_ylim(bottom - 0.3 * room, energies[-1] + 1.2 * room)
     visible = np.any([np.abs(v.psi) > 1e-3 * np.abs(v.psi).max() for v in levels], 0)
     axes.set_xlim(float(x[visible].min()), float(x[visible].max()))
     axes.set_xlabel("x (units of length, hbar = m = 1)")
     axes.set_ylabel("energy, and wave functions at their energies")
     axes.legend(loc="upper center")
+
+
+def _spread(heights: np.ndarray, distance: float) -> np.ndarray:
+    """Move heights, ascending, apart to a smallest distance, pairs evenly."""
+    spread = heights.astype(float).copy()
+    for _ in range(100):
+        short = distance - np.diff(spread)
+        if np.all(short <= 1e-9 * distance):
+            break
+        push = np.maximum(short, 0.0) / 2
+        spread[:-1] -= push
+        spread[1:] += push
+    return spread
 
 
 def draw_convergence(

@@ -87,9 +87,11 @@ class SparseLines:
         if now - self._last < SECONDS_BETWEEN_LINES:
             return
         self._last = now
-        progressed = max(done - self._first_done, 1)
-        left = (now - self._start) * (self._total - done) / progressed
-        print(f"{text}, {done / self._total:4.0%}, {left:.0f} s left", flush=True)
+        line = f"{text}, {done / self._total:4.0%}"
+        if done > 0.1 * self._total:  # before, compilation hides the pace
+            pace = (now - self._start) / max(done - self._first_done, 1)
+            line += f", at most {pace * (self._total - done):.0f} s left"
+        print(line, flush=True)
 
     def __enter__(self) -> Self:
         return self

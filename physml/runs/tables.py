@@ -31,7 +31,7 @@ def print_levels(levels: Sequence[Level], exact_levels: Sequence[float | None]) 
             f"{level.residual_norm:.1e}",
             f"{level.interval.lower - level.energy:+.1e} "
             f"{level.interval.upper - level.energy:+.1e}",
-            level.outcome.name.lower().replace("_", " "),
+            str(level.outcome),
         )
     console = Console()
     # a log file has no width: don't cut numbers there

@@ -21,7 +21,10 @@ class Levels(NamedTuple):
 
 
 def lowest_levels(
-    matrix: scipy.sparse.csr_array, num_levels: int, *, lower_bound: float
+    matrix: scipy.sparse.csr_array,
+    num_levels: int,
+    *,
+    lower_bound: float | None = None,
 ) -> Levels:
     """Return the lowest eigenvalues and eigenvectors of a sparse symmetric matrix.
 
@@ -36,7 +39,7 @@ def lowest_levels(
     num_levels
         How many, fewer than n.
     lower_bound
-        A number below the spectrum, the nearer the faster; not used for small matrices.
+        A number below the spectrum, the nearer the faster. By default Gershgorin's.
 
     Raises
     ------
@@ -54,6 +57,10 @@ def lowest_levels(
         subset = (0, num_levels - 1)
         _, columns = scipy.linalg.eigh(matrix.toarray(), subset_by_index=subset)
     else:
+        if lower_bound is None:
+            diagonal = matrix.diagonal()
+            radius = abs(matrix).sum(axis=1) - abs(diagonal)
+            lower_bound = float((diagonal - radius).min()) - 1.0
         columns = _shift_and_invert(matrix, num_levels, lower_bound)
     energies, _ = extended_estimates(matrix, columns.T)
     order = np.argsort(energies)

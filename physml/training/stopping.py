@@ -17,6 +17,9 @@ class Outcome(enum.IntEnum):
     NON_FINITE = 5
     INTERRUPTED = 6
 
+    def __str__(self) -> str:
+        return self.name.lower().replace("_", " ")
+
     @property
     def sentence(self) -> str:
         """The outcome in words, with what to do about it."""
@@ -38,7 +41,7 @@ _SENTENCES = {
         "stopped at a value that is not finite, best parameters kept: "
         "try a smaller learning rate"
     ),
-    Outcome.INTERRUPTED: "interrupted: resume from the checkpoint",
+    Outcome.INTERRUPTED: "interrupted: go on from the last snapshot",
 }
 
 

@@ -38,10 +38,12 @@ from physml.training.minimization import (
 from physml.training.records import Records
 from physml.training.stages import Stage, optimizer_stages
 from physml.training.stopping import Outcome, StopRules
+from physml.wavefunctions.exchange import ExchangeSymmetric
 from physml.wavefunctions.grid_wave_function import GridWaveFunction
 
 # Largest grids that are diagonalized for comparison, by dimension: seconds of time.
 REFERENCE_LIMITS = {1: 2_000_000, 2: 40_000, 3: 8_000}
+DEFAULT_TARGET = 1e-5  # residual; the energy is better by about its square
 EXTRA_LEVELS = 4  # levels above those wanted, so that the highest has a neighbor
 
 
@@ -76,7 +78,7 @@ class LevelsProblem:
     stages
         Optimizers and steps for each level; by default 300 steps of Adam, then L-BFGS.
     target_residual
-        A level has converged at this norm of its residual. By default 1e-6 or the
+        A level has converged at this norm of its residual. By default 1e-5 or the
         rounding level of the dtype, whichever is larger.
     stop_rules
         The other rules; its own target is not used.
@@ -112,7 +114,7 @@ class LevelsProblem:
         dtype = np.dtype(self.hamiltonian.potential.dtype)
         target = self.target_residual
         if target is None:
-            target = max(1e-6, float(np.finfo(dtype).eps) * scale)
+            target = max(DEFAULT_TARGET, float(np.finfo(dtype).eps) * scale)
         require_resolvable(target, scale, dtype, "a target residual")
         rules = replace(self.stop_rules, target=target)
         object.__setattr__(self, "stop_rules", rules)
@@ -332,9 +334,14 @@ def _assess(problem: LevelsProblem, finished: tuple[FinishedLevel, ...]) -> list
 def _grid_levels(
     problem: LevelsProblem, matrix: scipy.sparse.csr_array
 ) -> np.ndarray | None:
-    """Return the grid operator's own levels, or None where that takes too long."""
+    """Return the grid operator's own levels, or None.
+
+    None where that takes too long, and where the levels sought are not the lowest of
+    the operator but the lowest of one exchange symmetry.
+    """
     grid = problem.hamiltonian.grid
-    if grid.num_points > REFERENCE_LIMITS[grid.dimension]:
+    in_a_sector = isinstance(problem.wave_function.apply, ExchangeSymmetric)
+    if in_a_sector or grid.num_points > REFERENCE_LIMITS[grid.dimension]:
         return None
     count = min(problem.num_levels + EXTRA_LEVELS, grid.num_points - 1)
     bottom = float(problem.hamiltonian.potential.min())

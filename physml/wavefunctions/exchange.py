@@ -20,11 +20,14 @@ Statistics = Literal["bosons", "fermions"]
 
 
 @dataclass(frozen=True)
-class _Symmetrized:
+class ExchangeSymmetric:
+    """A function summed over all permutations of the particles."""
+
     apply: NetworkFunction
     statistics: Statistics
 
     def __call__(self, parameters: Any, points: jax.Array) -> jax.Array:
+        """Map points (num_points, num_particles) to values."""
         orders = list(permutations(range(points.shape[-1])))
         exchanged = jnp.stack([points[..., list(order)] for order in orders])
         values = self.apply(parameters, exchanged.reshape(-1, points.shape[-1]))
@@ -62,7 +65,7 @@ def exchange_symmetric(
         )
     if statistics not in ("bosons", "fermions"):
         raise expected('"bosons" or "fermions"', repr(statistics), "choose one")
-    return _Symmetrized(apply, statistics)
+    return ExchangeSymmetric(apply, statistics)
 
 
 def _sign(order: tuple[int, ...]) -> int:

@@ -181,6 +181,37 @@ def as_function(module: nnx.Module) -> tuple[NetworkFunction, Any]:
     return _ModuleFunction(graph), parameters
 
 
+def network_function(
+    make_module: Callable[..., nnx.Module],
+) -> tuple[NetworkFunction, Callable[[jax.Array], Any]]:
+    """Return the forward pass of a kind of module, and how its parameters start.
+
+    Parameters
+    ----------
+    make_module
+        Makes the module when called with `rngs=nnx.Rngs(...)`.
+
+    Returns
+    -------
+    A function `apply(parameters, points)`, and a function `initialize(key)` that
+    returns parameters.
+
+    Examples
+    --------
+    >>> from functools import partial
+    >>> from physml import Grid
+    >>> grid = Grid.line(-8, 8, 99)
+    >>> apply, initialize = network_function(partial(MultilayerPerceptron, grid, (16,)))
+    >>> apply(initialize(jax.random.key(0)), jnp.zeros((5, 1))).shape
+    (5,)
+    """
+
+    def initialize(key: jax.Array) -> Any:
+        return as_function(make_module(rngs=nnx.Rngs(key)))[1]
+
+    return as_function(make_module(rngs=nnx.Rngs(0)))[0], initialize
+
+
 def _activation(name: str) -> Activation:
     if name not in ACTIVATIONS:
         raise expected(
