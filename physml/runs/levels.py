@@ -29,7 +29,8 @@ from physml.training.checkpoint import (
     read_manifest,
     save_checkpoint,
 )
-from physml.training.minimization import TrainingSnapshot, state_template
+from physml.training.compiled_loop import state_template
+from physml.training.minimization import TrainingSnapshot
 from physml.training.records import Records
 from physml.training.stages import OptimizerName, optimizer_stages
 from physml.training.stopping import Outcome, StopRules
@@ -157,6 +158,9 @@ def run_levels(
         configuration.out, experiment.name, resume=configuration.resume
     )
     print(f"{experiment.title}. Writing to {folder.path}", flush=True)
+    if configuration.precision == "float32":
+        floor = problem.stop_rules.target
+        print(f"In float32 residuals below {floor:.0e} are rounding.", flush=True)
     run = _LevelsRun(configuration, problem, folder)
     snapshot = run.restore() if configuration.resume else None
     with InterruptionWatch() as watch, progress_line(run.total_steps) as line:

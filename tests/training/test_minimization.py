@@ -14,7 +14,7 @@ from physml.training import (
     minimize,
     optimizer_stages,
 )
-from physml.training.minimization import _run_piece
+from physml.training.compiled_loop import run_piece
 
 START = {"x": jnp.array([-1.2, 1.0])}
 SGD = optax.sgd(0.1)
@@ -139,7 +139,7 @@ def scaled(scale, parameters):
 def test_second_call_does_not_recompile():
     stages = optimizer_stages("lbfgs", num_steps=30, warmup_steps=10)
     minimize(Partial(scaled, jnp.asarray(1.0)), START, stages)
-    compiled = _run_piece._cache_size()
+    compiled = run_piece._cache_size()
     minimize(
         Partial(scaled, jnp.asarray(2.0)),
         {"x": jnp.array([5.0, 5.0])},
@@ -147,7 +147,7 @@ def test_second_call_does_not_recompile():
         stop_rules=StopRules(target=1e-3, patience=17),
         record_every=7,
     )
-    assert _run_piece._cache_size() == compiled
+    assert run_piece._cache_size() == compiled
 
 
 def test_float32_stays_float32():

@@ -19,7 +19,7 @@ from physml.hamiltonians import (
 )
 from physml.lattices import Grid
 from physml.training import Outcome, optimizer_stages
-from physml.training.minimization import _run_piece
+from physml.training.compiled_loop import run_piece
 from physml.variational import LevelsProblem, find_levels
 from physml.wavefunctions import (
     MultilayerPerceptron,
@@ -59,7 +59,7 @@ def network_problem(
 
 
 def test_harmonic_oscillator_to_nine_digits():
-    grid = Grid.line(-8, 8, 159)
+    grid = Grid.line(-8, 8, 255)
     levels = find_levels(network_problem(Harmonic(), grid, num_levels=4, num_steps=200))
     for n, level in enumerate(levels):
         assert level.energy == pytest.approx(n + 0.5, abs=1e-8)
@@ -150,9 +150,9 @@ def test_linen_module_and_plain_function():
 def test_second_search_does_not_recompile():
     options = {"optimizer": "adam", "num_steps": 20}
     find_levels(network_problem(Harmonic(), **options))
-    compiled = _run_piece._cache_size()
+    compiled = run_piece._cache_size()
     find_levels(network_problem(Harmonic(omega=1.3), seed=5, **options))
-    assert _run_piece._cache_size() == compiled
+    assert run_piece._cache_size() == compiled
 
 
 def test_converged_level_stops_early():

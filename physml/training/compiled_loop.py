@@ -1,0 +1,212 @@
+"""The compiled loop of a minimization: steps, records and stop rules in one program.
+
+One call of `run_piece` takes many steps and returns to Python with a block of records;
+how many steps a piece takes changes neither the steps nor their rounding. Failure is
+data here: an outcome in the state, which `physml.training.minimization` reports.
+"""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.tree_util import Partial
+
+from physml.training.stages import Stage
+from physml.training.stopping import Outcome
+
+RECORDS_PER_PIECE = 64  # the size of the compiled program's record buffer
+
+
+class TrainingState(NamedTuple):
+    """What one stage carries from step to step: a pytree of arrays."""
+
+    parameters: Any
+    optimizer_state: Any
+    step: jax.Array  # in this stage
+    value: jax.Array  # the loss at the parameters, at the last record
+    measure: jax.Array
+    best: "Best"
+    outcome: jax.Array
+
+
+class Best(NamedTuple):
+    """The record with the lowest loss in this stage, or the one that converged."""
+
+    parameters: Any
+    value: jax.Array
+    measure: jax.Array
+    step: jax.Array
+
+
+class Limits(NamedTuple):
+    """Numbers of the stop rules; not static, so changing them compiles nothing."""
+
+    num_steps: jax.Array
+    record_every: jax.Array
+    num_records: jax.Array
+    target: float
+    patience: int
+    improvement: float
+
+
+class Piece(NamedTuple):
+    """The carry of the compiled loop over records."""
+
+    state: TrainingState
+    num_rows: jax.Array
+    rows: list[jax.Array]  # buffers of step, value, measure
+
+
+@partial(jax.jit, static_argnames="optimizer")
+def run_piece(
+    loss: Partial,
+    measure: Partial,
+    state: TrainingState,
+    limits: Limits,
+    *,
+    optimizer: optax.GradientTransformation,
+) -> Piece:
+    """Run up to `num_records` records; end early where a stop rule says so."""
+
+    def is_running(piece: Piece) -> jax.Array:
+        running = piece.state.outcome == Outcome.RUNNING
+        return running & (piece.num_rows < limits.num_records)
+
+    def to_next_record(piece: Piece) -> Piece:
+        moved = _take_steps(loss, optimizer, piece.state, limits)
+        value, size = evaluate(loss, measure, moved[0])
+        state = _judge(piece.state, moved, value, size, limits)
+        rows = [
+            buffer.at[piece.num_rows].set(entry)
+            for buffer, entry in zip(piece.rows, _row(state), strict=True)
+        ]
+        return Piece(state, piece.num_rows + 1, rows)
+
+    rows = [jnp.zeros(RECORDS_PER_PIECE, entry.dtype) for entry in _row(state)]
+    return jax.lax.while_loop(
+        is_running, to_next_record, Piece(state, jnp.zeros((), int), rows)
+    )
+
+
+def _row(state: TrainingState) -> tuple[jax.Array, jax.Array, jax.Array]:
+    return state.step, state.value, state.measure
+
+
+def _take_steps(
+    loss: Partial,
+    optimizer: optax.GradientTransformation,
+    state: TrainingState,
+    limits: Limits,
+) -> tuple[Any, Any, jax.Array]:
+    """Step to the next record; return parameters, optimizer state and step."""
+    update = optax.with_extra_args_support(optimizer).update
+
+    def one_step(_: jax.Array, carry: tuple[Any, Any]) -> tuple[Any, Any]:
+        parameters, optimizer_state = carry
+        value, gradient = _value_and_gradient(loss, parameters, optimizer_state)
+        updates, optimizer_state = update(
+            gradient,
+            optimizer_state,
+            parameters,
+            value=value,
+            grad=gradient,
+            value_fn=loss,
+        )
+        return optax.apply_updates(parameters, updates), optimizer_state
+
+    count = jnp.minimum(limits.record_every, limits.num_steps - state.step)
+    carry = (state.parameters, state.optimizer_state)
+    parameters, optimizer_state = jax.lax.fori_loop(0, count, one_step, carry)
+    return parameters, optimizer_state, state.step + count
+
+
+def _value_and_gradient(
+    loss: Partial, parameters: Any, optimizer_state: Any
+) -> tuple[jax.Array, Any]:
+    """Take both from a line search that has just computed them, if there was one."""
+    has_both = all(
+        optax.tree.get(optimizer_state, name) is not None for name in ("value", "grad")
+    )
+    if has_both:
+        return optax.value_and_grad_from_state(loss)(parameters, state=optimizer_state)
+    return jax.value_and_grad(loss)(parameters)
+
+
+def _judge(
+    before: TrainingState,
+    moved: tuple[Any, Any, jax.Array],
+    value: jax.Array,
+    measure: jax.Array,
+    limits: Limits,
+) -> TrainingState:
+    """Apply the stop rules; go back to the last record if the loss is not finite."""
+    parameters, optimizer_state, step = moved
+    has_converged = measure <= limits.target
+    margin = limits.improvement * jnp.abs(before.best.value)
+    is_best = (value < before.best.value - margin) | has_converged
+    candidate = Best(parameters, value, measure, step)
+    best = _choose(is_best, candidate, before.best)
+    outcome = jnp.select(
+        [
+            has_converged,
+            step >= limits.num_steps,
+            step - best.step >= limits.patience,
+        ],
+        [int(Outcome.CONVERGED), int(Outcome.STEP_LIMIT), int(Outcome.NO_PROGRESS)],
+        int(Outcome.RUNNING),
+    ).astype(before.outcome.dtype)
+    after = TrainingState(
+        parameters, optimizer_state, step, value, measure, best, outcome
+    )
+    failed = before._replace(outcome=jnp.full_like(before.outcome, Outcome.NON_FINITE))
+    return _choose(jnp.isfinite(value) & jnp.isfinite(measure), after, failed)
+
+
+def _choose(condition: jax.Array, first: Any, second: Any) -> Any:
+    """Select one of two pytrees of the same structure."""
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), first, second)
+
+
+@jax.jit
+def evaluate(
+    loss: Partial, measure: Partial, parameters: Any
+) -> tuple[jax.Array, jax.Array]:
+    """Return loss and measure at the parameters."""
+    return loss(parameters), measure(parameters)
+
+
+def start_stage(
+    parameters: Any, value: jax.Array, measure: jax.Array, stage: Stage
+) -> TrainingState:
+    """Return the state of a stage before its first step."""
+    zero = jnp.zeros((), int)
+    return TrainingState(
+        parameters,
+        jax.jit(stage.optimizer.init)(parameters),
+        zero,
+        value,
+        measure,
+        Best(parameters, value, measure, zero),
+        zero,
+    )
+
+
+def state_template(
+    parameters: Any, dtype: jax.typing.DTypeLike, stage: Stage
+) -> TrainingState:
+    """Return the shapes and dtypes of a stage's state, for reading a checkpoint.
+
+    Parameters
+    ----------
+    parameters
+        A pytree of arrays or `jax.ShapeDtypeStruct`.
+    dtype
+        That of the loss.
+    stage
+        The stage under way.
+    """
+    scalar = jax.ShapeDtypeStruct((), dtype)
+    start = partial(start_stage, stage=stage)
+    return jax.eval_shape(start, parameters, scalar, scalar)
