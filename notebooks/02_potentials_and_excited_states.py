@@ -21,13 +21,12 @@
 
 # %%
 import sys
+from functools import partial
 from pathlib import Path
 
-import jax
 import matplotlib.pyplot as plt
 import numpy as np
 import scipy.linalg
-from flax import nnx
 
 import physml
 from physml.hamiltonians import DoubleWell, default_grid, make_potential
@@ -185,22 +184,17 @@ grid = physml.Grid.line(-5, 5, 39, dimension=2)
 stages = optimizer_stages(num_steps=100, warmup_steps=0)  # L-BFGS from the start
 
 
-def network(key: jax.Array) -> tuple:
-    """Return a function of parameters and points, and its parameters."""
-    return physml.as_function(
-        physml.MultilayerPerceptron(
-            grid, (24,), output_layer="solved", rngs=nnx.Rngs(key)
-        )
-    )
+network = partial(physml.MultilayerPerceptron, grid, (24,), output_layer="solved")
+apply, initialize = physml.network_function(network)
 
 
 def lowest_state(strength: float, statistics: str) -> Level:
     """Return the lowest state of two particles."""
-    apply = exchange_symmetric(network(jax.random.key(0))[0], grid, statistics)
+    symmetric = exchange_symmetric(apply, grid, statistics)
     problem = physml.LevelsProblem(
         physml.schrodinger_hamiltonian(grid, gaussian_pair(strength, width=0.5)),
-        physml.grid_wave_function(apply, grid, boundary="gaussian"),
-        lambda key: network(key)[1],
+        physml.grid_wave_function(symmetric, grid, boundary="gaussian"),
+        initialize,
         num_levels=1,
         stages=stages,
     )
