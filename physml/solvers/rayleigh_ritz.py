@@ -11,6 +11,8 @@ from typing import NamedTuple
 import numpy as np
 import scipy.sparse
 
+from physml.failures import expected
+
 
 class RitzLevels(NamedTuple):
     """Ritz values, ascending, with their residuals and orthonormal Ritz vectors."""
@@ -32,7 +34,18 @@ def rayleigh_ritz(matrix: scipy.sparse.csr_array, vectors: np.ndarray) -> RitzLe
         Real symmetric, shape (n, n).
     vectors
         Linearly independent rows, shape (num_vectors, n).
+
+    Raises
+    ------
+    ValueError
+        If the vectors are complex.
     """
+    if np.iscomplexobj(vectors):
+        raise expected(
+            "real vectors of a real symmetric matrix",
+            f"{vectors.dtype}",
+            "take their real or imaginary parts, which are solutions as well",
+        )
     basis = np.linalg.qr(np.asarray(vectors, np.float64).T)[0]  # (n, num_vectors)
     projected = basis.T @ (matrix @ basis)
     rotation = np.linalg.eigh(0.5 * (projected + projected.T))[1]

@@ -76,7 +76,7 @@ class LevelsProblem:
     num_levels
         How many levels, from the lowest up.
     stages
-        Optimizers and steps for each level; by default 300 steps of Adam, then L-BFGS.
+        Optimizers and steps for each level; by default 100 steps of Adam, then L-BFGS.
     target_residual
         A level has converged at this norm of its residual. By default 1e-5 or the
         rounding level of the dtype, whichever is larger.

@@ -109,6 +109,11 @@ def test_rayleigh_ritz_gives_upper_bounds_each_of_its_own():
     np.testing.assert_allclose(projected, np.diag(ritz.energies), atol=1e-12)
 
 
+def test_rayleigh_ritz_refuses_complex_vectors():
+    with pytest.raises(ValueError, match="real vectors"):
+        rayleigh_ritz(scipy.sparse.eye_array(3).tocsr(), 1j * np.ones((1, 3)))
+
+
 def test_extended_estimates_keep_digits_that_float64_loses():
     """A matrix of norm 1e12 with a level at 0.1 that float64 sums cannot see."""
     rotation = np.linalg.qr(np.random.default_rng(5).normal(size=(2, 2)))[0]
