@@ -20,7 +20,6 @@ from physml.lattices.grid import Grid
 from physml.precision import enable_x64
 from physml.runs.folder import RunFolder, open_folder, versions
 from physml.runs.interruption import Interrupted, InterruptionWatch
-from physml.runs.pictures import draw_convergence, draw_levels
 from physml.runs.progress import ProgressLine, progress_line
 from physml.runs.tables import print_levels
 from physml.training.checkpoint import (
@@ -151,13 +150,14 @@ def run_levels(
     start = time.monotonic()
     enable_x64(configuration.precision == "float64")
     experiment = make_experiment(configuration)
+    print(f"{experiment.title}: {configuration.levels} levels", flush=True)
     problem = levels_problem(configuration, experiment)
     # what can be wrong shows before anything is written
     jax.eval_shape(problem.wave_function, problem.initial_parameters(0))
     folder = open_folder(
         configuration.out, experiment.name, resume=configuration.resume
     )
-    print(f"{experiment.title}. Writing to {folder.path}", flush=True)
+    print(f"Writing to {folder.path}; compiling takes a few seconds", flush=True)
     if configuration.precision == "float32":
         floor = problem.stop_rules.target
         print(f"In float32 residuals below {floor:.0e} are rounding.", flush=True)
@@ -346,6 +346,9 @@ def _require_same(saved: dict[str, Any], given: dict[str, Any]) -> None:
 
 def _report(run: _LevelsRun, experiment: LevelsExperiment, levels: list[Level]) -> None:
     """Write the result and the pictures, print the table."""
+    # half a second of import time that the first line need not wait for
+    from physml.runs.pictures import draw_convergence, draw_levels
+
     exact = experiment.potential.exact_levels(len(levels))
     exact_levels = [
         float(exact[n]) if exact is not None and n < len(exact) else None
