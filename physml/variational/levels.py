@@ -18,7 +18,6 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.sparse
 from jax.tree_util import Partial
-from threadpoolctl import threadpool_limits
 
 from physml.estimators.energy import energy_estimate, rayleigh_quotient
 from physml.estimators.intervals import Interval, kato_temple_interval
@@ -207,10 +206,7 @@ def find_levels(
         If a value was not finite, or the observer interrupted.
     """
     snapshot = LevelsSnapshot(()) if snapshot is None else snapshot
-    # The factorizations in each step are small: more BLAS threads only get in each
-    # other's way (measured 5 to 50 times slower on two busy cores).
-    with threadpool_limits(limits=1, user_api="blas"):
-        finished = _find_each(problem, observer, snapshot)
+    finished = _find_each(problem, observer, snapshot)
     if observer is not None:
         observer(LevelsSnapshot(finished), Records.empty())
     return _assess(problem, finished)
