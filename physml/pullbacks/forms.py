@@ -10,6 +10,7 @@ from functools import partial, wraps
 from typing import Any, Literal, get_args
 
 import jax
+from jax.custom_derivatives import SymbolicZero
 from jax.experimental import jet
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
@@ -175,7 +176,13 @@ def _mark(name: str, leaves: tuple) -> tuple:
     return leaves
 
 
-@_mark.defjvp
 def _mark_tangents(name: str, primals: tuple, tangents: tuple) -> tuple:
-    marked = tuple(tangent_p.bind(t, name=name) for t in tangents[0])
-    return primals[0], marked
+    marked = tuple(
+        t if isinstance(t, SymbolicZero) else tangent_p.bind(t, name=name)
+        for t in tangents[0]
+    )
+    return tuple(primals[0]), marked
+
+
+# Without symbolic zeros a constant argument would look like one in forward mode.
+_mark.defjvp(_mark_tangents, symbolic_zeros=True)
