@@ -103,7 +103,7 @@ def check_pullback(
             "attach one with with_pullback or jax.custom_vjp, and leave out "
             "derivative='autodiff'",
         )
-    problem = _state(function, arguments)
+    problem = _problem(function, arguments)
     random = np.random.default_rng(seed)
     points = [problem.leaves]
     if perturbation > 0:
@@ -113,14 +113,16 @@ def check_pullback(
         for _ in range(directions):
             rows.extend(_compare(problem, point, random, relative_tolerance))
             if not rules["custom_vjp"]:
-                rows.extend(_compare_forward_mode(problem, point, random))
+                rows.extend(
+                    _compare_forward_mode(problem, point, random, relative_tolerance)
+                )
     report = PullbackReport(_name(function), _worst_rows(rows), problem.notes)
     if throw and not report.is_passed:
         raise WrongPullback(report)
     return report
 
 
-def _state(function: Callable[..., Any], arguments: tuple) -> Problem:
+def _problem(function: Callable[..., Any], arguments: tuple) -> Problem:
     """Flatten the function to its differentiable leaves."""
     named, structure = jax.tree.flatten_with_path(arguments)
     marked = [i for i, (_, leaf) in enumerate(named) if _is_inexact(leaf)]
@@ -138,7 +140,8 @@ def _state(function: Callable[..., Any], arguments: tuple) -> Problem:
         outputs = function(*jax.tree.unflatten(structure, full))
         return [y for y in jax.tree.leaves(outputs) if _is_inexact(y)]
 
-    leaves = [np.asarray(named[i][1]) for i in marked]
+    # By way of JAX, whose dtype is narrower than NumPy's without float64.
+    leaves = [np.asarray(jnp.asarray(named[i][1])) for i in marked]
     plain = without_rules(flat)
     pull_plain, notes = _autodiff(plain, leaves)
     return Problem(
@@ -217,7 +220,10 @@ def _compare(
 
 
 def _compare_forward_mode(
-    problem: Problem, point: Arrays, random: np.random.Generator
+    problem: Problem,
+    point: Arrays,
+    random: np.random.Generator,
+    relative_tolerance: float,
 ) -> Iterator[Comparison]:
     """Compare the pushforward with autodiff's, argument by argument."""
     for i, name in enumerate(problem.names):
@@ -227,7 +233,8 @@ def _compare_forward_mode(
         want = [np.asarray(y) for y in problem.push_plain(point, tangents)]
         eps = unit_of_rounding([*point, *want])
         for left, right in zip(got, want, strict=True):
-            allowed = growth(point, want) * eps * largest(right)
+            relative = growth(point, want) * eps + relative_tolerance
+            allowed = relative * largest(right)
             yield _entrywise(name, "autodiff, forward mode", left, right, allowed)
 
 
