@@ -49,8 +49,11 @@ def neighbor_sum(
         The displacements of each shell, at least one; any integers, taken modulo
         the lattice.
     """
-    if len(shells) == 1:  # so few reads that XLA joins them best by itself
-        return coefficients[0] * _rolled_sum(field, shells[0])
+    num_reads = sum(len(shell) for shell in shells)
+    if len(shells) == 1 or (num_reads <= 4 and field.size >= LARGE):
+        # So few reads that XLA joins them best by itself.
+        rolled = [_rolled_sum(field, shell) for shell in shells]
+        return _total([a * x for a, x in zip(coefficients, rolled, strict=True)])
     stencil = _Stencil(field.shape, shells)
     flat = jnp.reshape(field, stencil.flat_shape)
     result = jnp.zeros_like(flat)
