@@ -23,5 +23,27 @@ def expected(what: str, got: object, cure: str) -> ValueError:
     return ValueError(f"Expected {what}, got {got}: {cure}.")
 
 
+def expected_type(what: str, got: object, cure: str) -> TypeError:
+    """Build the one-sentence error of an argument of the wrong type or dtype.
+
+    Parameters
+    ----------
+    what
+        What the function takes, as in "real or complex spins".
+    got
+        What it was given.
+    cure
+        The call or the value that mends it.
+
+    Examples
+    --------
+    >>> raise expected_type("float spins", "int32", "call spins.astype(float)")
+    Traceback (most recent call last):
+        ...
+    TypeError: Expected float spins, got int32: call spins.astype(float).
+    """
+    return TypeError(f"Expected {what}, got {got}: {cure}.")
+
+
 class RunFailure(RuntimeError):
     """A run that could not go on: the message says why and how to continue."""

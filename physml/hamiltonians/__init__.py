@@ -1,5 +1,6 @@
 """Physics: potentials and the operators made of them. Units: hbar = m = 1."""
 
+from physml.hamiltonians.heisenberg import heisenberg_energy
 from physml.hamiltonians.potentials import (
     POTENTIALS,
     DoubleWell,
@@ -36,6 +37,7 @@ __all__ = [
     "SchrodingerHamiltonian",
     "default_grid",
     "gaussian_pair",
+    "heisenberg_energy",
     "make_potential",
     "schrodinger_hamiltonian",
 ]
