@@ -1,7 +1,7 @@
 """Time smearing, forward plus pullback, against autodiff and against C.
 
-    python benchmarks/smearing.py             # the table in smearing.md, half an hour
-    python benchmarks/smearing.py --quick     # few sizes, one minute
+    python benchmarks/smearing.py                             # everything, one hour
+    python benchmarks/smearing.py --sites 1e3 1e5 --coefficients 2 8    # one minute
 
 All programs of a row run in turn in one process; a ratio is taken within one turn, so
 that a busy machine slows both sides. Needs gcc.
@@ -239,14 +239,11 @@ def residual_table() -> list[str]:
     return lines
 
 
-def cases(quick: bool) -> list[Case]:
+def cases(options: argparse.Namespace) -> list[Case]:
     """Return the sweep."""
-    if quick:
-        sizes, numbers = (10**3, 10**5), (2, 8)
-    else:
-        sizes, numbers = tuple(10**k for k in range(3, 8)), (1, 2, 8, 32)
-    sweep = product(("chain", "square"), sizes, numbers, ("float64", "float32"))
-    return [Case(*values) for values in sweep]
+    dtypes = ("float64", "float32")
+    sweep = product(options.lattices, options.sites, options.coefficients, dtypes)
+    return [Case(kind, int(n), count, dtype) for kind, n, count, dtype in sweep]
 
 
 def machine() -> str:
@@ -260,7 +257,10 @@ def machine() -> str:
 def main() -> None:
     """Print the tables as Markdown."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="few sizes")
+    add = partial(parser.add_argument, nargs="+")
+    add("--lattices", default=["chain", "square"], choices=["chain", "square"])
+    add("--sites", type=float, default=[1e3, 1e4, 1e5, 1e6, 1e7])
+    add("--coefficients", type=int, default=[1, 2, 8, 32])
     parser.add_argument("--seconds", type=float, default=2.0, help="for each row")
     options = parser.parse_args()
     physml.enable_x64()
@@ -271,7 +271,7 @@ def main() -> None:
         head = ["lattice", "sites", "coefficients", "dtype", f"{HAND}, ms"]
         head += [f"{name} / {HAND}" for name in names]
         print("| " + " | ".join(head) + " |\n" + "|---" * len(head) + "|")
-        for case in cases(options.quick):
+        for case in cases(options):
             built = programs(case, libraries)
             print(row(case, built, options.seconds), flush=True)
     print("\n" + "\n".join(residual_table()))

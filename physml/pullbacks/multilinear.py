@@ -125,7 +125,9 @@ def _replaced(slots: Sequence, position: int, value: Any) -> list:
     return [value if i == position else slot for i, slot in enumerate(slots)]
 
 
-def _push(primitive: Primitive, slots: Sequence, tangents: Sequence, **params: Any):  # type: ignore[no-untyped-def]
+def _push(
+    primitive: Primitive, slots: Sequence, tangents: Sequence, **params: Any
+) -> tuple[Any, Any]:
     """Sum over the slots: the map with that slot's tangent in its place."""
     out = primitive.bind(*slots, **params)
     terms = [
