@@ -20,6 +20,7 @@ from physml.failures import RunFailure
 
 FORMAT = "physml checkpoint 1"
 MANIFEST = "manifest.json"
+KEYS = {"format", "arrays", "sha256", "information"}
 
 
 class CheckpointError(RunFailure):
@@ -93,23 +94,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     CheckpointError
         If there is no checkpoint, or the folder holds something else.
     """
-    path = folder / MANIFEST
-    if not path.is_file():
-        raise CheckpointError(
-            f"Expected a checkpoint in {folder}, found none: start without --resume."
-        )
-    try:
-        manifest = json.loads(path.read_text())
-        is_ours = manifest["format"] == FORMAT
-        information: dict[str, Any] = manifest["information"]
-    except (ValueError, KeyError, TypeError):
-        is_ours, information = False, {}
-    if not is_ours:
-        raise CheckpointError(
-            f"Expected {path} to be a manifest of '{FORMAT}', found something else: "
-            "it was truncated or written by another program; start in a new folder."
-        )
-    return information
+    return _checked_manifest(folder)["information"]
 
 
 def load_checkpoint(folder: Path, template: Any) -> Any:
@@ -127,8 +112,7 @@ def load_checkpoint(folder: Path, template: Any) -> Any:
     CheckpointError
         If the arrays are damaged, or do not fit the template.
     """
-    read_manifest(folder)
-    manifest = json.loads((folder / MANIFEST).read_text())
+    manifest = _checked_manifest(folder)
     arrays = folder / manifest["arrays"]
     content = arrays.read_bytes() if arrays.is_file() else b""
     if hashlib.sha256(content).hexdigest() != manifest["sha256"]:
@@ -145,6 +129,25 @@ def load_checkpoint(folder: Path, template: Any) -> Any:
             "with the configuration that wrote them."
         )
     return jax.tree.unflatten(structure, [jax.numpy.asarray(leaf) for leaf in leaves])
+
+
+def _checked_manifest(folder: Path) -> dict[str, Any]:
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise CheckpointError(
+            f"Expected a checkpoint in {folder}, found none: start without --resume."
+        )
+    try:
+        manifest = json.loads(path.read_text())
+        is_ours = manifest["format"] == FORMAT and manifest.keys() >= KEYS
+    except (ValueError, KeyError, TypeError):
+        is_ours = False
+    if not is_ours:
+        raise CheckpointError(
+            f"Expected {path} to be a manifest of '{FORMAT}', found something else: "
+            "it was truncated or written by another program; start in a new folder."
+        )
+    return manifest
 
 
 def _sync_folder(folder: Path) -> None:
