@@ -8,7 +8,7 @@ On a periodic chain, with smearings :math:`A_k` (`physml.layers.smear`),
     \tilde S = A_K \cdots A_1 S , \qquad
     A_k = 1 + \sum_l a^{(k)}_l (T_l + T_{-l}) .
 
-All of these are sums of translations :math:`T_d`, so the energy is a sum over distances,
+All of these are sums of translations :math:`T_d`, and so is the energy,
 
 .. math::
     E(S) = \sum_i \Big[ J_0 \, \mathbf S_i^2 + \sum_{r \ge 1} J_r \, \mathbf S_i \cdot
