@@ -30,7 +30,8 @@ than one way.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import jax
 import jax.numpy as jnp
@@ -86,6 +87,21 @@ class SmearedHeisenberg:
             kernel = jnp.convolve(kernel, jnp.concatenate([layer[::-1], one, layer]))
         bonds = jnp.convolve(jnp.convolve(kernel, kernel), nearest)
         return self.coupling * bonds[bonds.size // 2 :]
+
+    def with_best_coupling(self, spins: jax.Array, energies: jax.Array) -> Self:
+        """Return the model with the coupling that suits energies best.
+
+        The energy is linear in J: least squares with one unknown.
+
+        Parameters
+        ----------
+        spins
+            Shape (samples, sites, components).
+        energies
+            Shape (samples,), in units of energy.
+        """
+        unit = replace(self, coupling=jnp.ones_like(self.coupling))(spins)
+        return replace(self, coupling=jnp.vdot(unit, energies) / jnp.vdot(unit, unit))
 
     @property
     def reach(self) -> int:

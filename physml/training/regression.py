@@ -42,15 +42,15 @@ class Regression:
         function = partial(_mean_squared_error, self.function)
         return Partial(function, self.inputs, self.targets)
 
-    def batch_loss(self, batch_size: int, seed: int) -> Partial:
+    def batch_loss(self, batch_size: int, key: jax.Array) -> Partial:
         """Return the mean squared error of the batch of a step.
 
         Parameters
         ----------
         batch_size
             Samples in a batch.
-        seed
-            Of the order of the samples.
+        key
+            A JAX random key, of the order of the samples.
 
         Returns
         -------
@@ -69,7 +69,7 @@ class Regression:
                 "take smaller batches or more samples",
             )
         function = partial(_batch_error, self.function, batch_size)
-        return Partial(function, self.inputs, self.targets, jax.random.key(seed))
+        return Partial(function, self.inputs, self.targets, key)
 
 
 def batch_indices(
