@@ -49,11 +49,12 @@ def make_experiment(configuration: SmearingFitConfiguration) -> FitExperiment:
     if not 0 <= deviation < float("inf"):
         raise expected("a hidden deviation >= 0", deviation, "try 0.2")
     neighbors = configuration.neighbors
-    hidden_neighbors = configuration.hidden_neighbors or neighbors
+    hidden_neighbors = configuration.hidden_neighbors
+    hidden_neighbors = neighbors if hidden_neighbors is None else hidden_neighbors
     return FitExperiment(
         name="smearing_fit",
-        title=f"Smearings of {_words(neighbors)} neighbors learn the energies of "
-        f"smearings of {_words(hidden_neighbors)}",
+        title=f"A model with {_smearings(neighbors)} learns the energies of a hidden "
+        f"one with {_smearings(hidden_neighbors)}",
         hidden=random_smeared_heisenberg(
             random_key(configuration.seed, "hidden"),
             hidden_neighbors,
@@ -64,8 +65,8 @@ def make_experiment(configuration: SmearingFitConfiguration) -> FitExperiment:
     )
 
 
-def _words(neighbors: tuple[int, ...]) -> str:
-    return ", ".join(map(str, neighbors))
+def _smearings(neighbors: tuple[int, ...]) -> str:
+    return " + ".join(map(str, neighbors)) + " neighbors" if neighbors else "none"
 
 
 if __name__ == "__main__":

@@ -165,6 +165,7 @@ def fit_problem(
         training.spins,
         training.energies / sites,
     )
+    _require_finite(regression.targets)
     batch_loss = regression.batch_loss(
         configuration.batch, random_key(configuration.seed, "batches")
     )
@@ -249,6 +250,16 @@ def _require_in_range(
         raise expected("1 random start or more", configuration.starts, "raise --starts")
 
 
+def _require_finite(targets: jax.Array) -> None:
+    """Refuse energies so large that their squares overflow."""
+    if not jnp.isfinite(jnp.sum(targets**2)):
+        raise expected(
+            "energies with finite squares",
+            f"{float(jnp.abs(targets).max()):.1e} for each site",
+            "choose a larger unit of energy",
+        )
+
+
 def _checked_pullback(experiment: FitExperiment, problem: FitProblem) -> PullbackReport:
     """Check the derivatives that the fit uses, on two short chains."""
 
@@ -330,7 +341,7 @@ def _report(
     draw_fit_convergence(run.folder.path / "convergence.png", run.rows, floor)
     print_couplings(*couplings)
     coefficients = _compared_coefficients(hidden, learned)
-    print(_what_is_determined(coefficients["max_coefficient_error"]))
+    print(_what_is_compared(hidden, learned, coefficients["max_coefficient_error"]))
     error = float(np.abs(couplings[0] - couplings[1]).max())
     print(f"Largest error {error:.1e}; after {result.steps} steps {result.outcome}.")
     run.finish(
@@ -358,8 +369,8 @@ def _compared_coefficients(
     hidden: SmearedHeisenberg, learned: SmearedHeisenberg
 ) -> dict[str, Any]:
     """Return both models' parameters, and their error where energies determine it."""
-    error = None
-    if len(hidden.coefficients) == len(learned.coefficients) == 1:
+    error, are_single = None, len(hidden.coefficients) == len(learned.coefficients) == 1
+    if are_single and hidden.reach <= learned.reach:
         rows = _padded(*hidden.coefficients, *learned.coefficients)
         error = float(np.abs(rows[0] - rows[1]).max())
     return {
@@ -369,13 +380,20 @@ def _compared_coefficients(
     }
 
 
-def _what_is_determined(error: float | None) -> str:
-    if error is None:
+def _what_is_compared(
+    hidden: SmearedHeisenberg, learned: SmearedHeisenberg, error: float | None
+) -> str:
+    if error is not None:
         return (
-            "Stacked smearings commute, so that several sets of coefficients give the "
-            "same energies: compared are the effective couplings."
+            "The energies determine the coefficients of one smearing: their largest "
+            f"error is {error:.1e}."
+        )
+    if hidden.reach > learned.reach:
+        return (
+            f"The hidden couplings reach to r = {hidden.reach}, the model's to r = "
+            f"{learned.reach}: the learned ones are the best of the model, not exact."
         )
     return (
-        "The energies determine the coefficients of one smearing: their largest error "
-        f"is {error:.1e}."
+        "Stacked smearings commute, so that several sets of coefficients give the same "
+        "energies: compared are the effective couplings."
     )

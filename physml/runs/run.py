@@ -103,6 +103,7 @@ class Run:
     folder: RunFolder
     started: float
     rows: list[dict[str, Any]] = field(default_factory=list)
+    _snapshot: Any = None  # to go on from
     _seconds_before: float = 0.0
     _unsaved: Any = None
     _saved_at: float = field(default_factory=time.monotonic)
@@ -112,6 +113,22 @@ class Run:
         """The time spent, earlier parts of a resumed run included."""
         return self._seconds_before + time.monotonic() - self.started
 
+    def restore(self) -> None:
+        """Read the checkpoint, check that it belongs to this run, cut the records.
+
+        Raises
+        ------
+        CheckpointError
+            If the checkpoint can't be used, or belongs to other options.
+        """
+        information = read_manifest(self.folder.checkpoint)
+        _require_same(information["configuration"], self.configuration.comparable())
+        template = self.computation.template(information)
+        tree = load_checkpoint(self.folder.checkpoint, template)
+        self.rows = self.folder.cut_records(information["num_records"])
+        self._seconds_before = information["seconds"]
+        self._snapshot = self.computation.unpack(tree, information)
+
     def perform(self, compute: Callable[..., Result]) -> Result:
         """Compute from the start or from the checkpoint, with a checkpoint at the end.
 
@@ -120,11 +137,10 @@ class Run:
         compute
             Called with the keywords `observer` and `snapshot` (None at the start).
         """
-        snapshot = self._restored() if self.configuration.resume else None
         total = self.computation.num_steps
         with watched_signals() as flag, progress_line(total) as line:
             observer = partial(self._observe, flag, line)
-            result = compute(observer=observer, snapshot=snapshot)
+            result = compute(observer=observer, snapshot=self._snapshot)
         if self._unsaved is not None:
             self._save(self._unsaved)
         return result
@@ -180,16 +196,6 @@ class Run:
         save_checkpoint(self.folder.checkpoint, tree, common | information)
         self._saved_at, self._unsaved = time.monotonic(), None
 
-    def _restored(self) -> Any:
-        """Read the checkpoint, check that it belongs to this run, cut the records."""
-        information = read_manifest(self.folder.checkpoint)
-        _require_same(information["configuration"], self.configuration.comparable())
-        template = self.computation.template(information)
-        tree = load_checkpoint(self.folder.checkpoint, template)
-        self.rows = self.folder.cut_records(information["num_records"])
-        self._seconds_before = information["seconds"]
-        return self.computation.unpack(tree, information)
-
 
 def open_run(
     name: str,
@@ -198,7 +204,9 @@ def open_run(
     *,
     started: float,
 ) -> Run:
-    """Find the folder of a run; nothing is written before.
+    """Find the folder of a run and, to go on with it, its checkpoint.
+
+    Nothing is written before, so check the options first.
 
     Parameters
     ----------
@@ -215,10 +223,15 @@ def open_run(
     ------
     ValueError
         If the folder holds another run, holds none to resume, or can't be written.
+    CheckpointError
+        If the checkpoint can't be used, or belongs to other options.
     """
     folder = open_folder(configuration.out, name, resume=configuration.resume)
     print(f"Writing to {folder.path}; compiling takes a few seconds", flush=True)
-    return Run(name, configuration, computation, folder, started)
+    run = Run(name, configuration, computation, folder, started)
+    if configuration.resume:
+        run.restore()
+    return run
 
 
 def _require_same(saved: dict[str, Any], given: dict[str, Any]) -> None:
