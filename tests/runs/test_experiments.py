@@ -351,8 +351,17 @@ def test_killed_run_ends_bit_for_bit_where_an_uninterrupted_one_ends(
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
 )
-def test_signals_leave_a_checkpoint_and_say_how_to_resume(tmp_path, number, code):
-    process = start(*SMALL, "--steps", "1000000", "--out", tmp_path)
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("harmonic_oscillator", [*SMALL, "--steps", "1000000"]),
+        ("smearing_fit", [*LONG_FIT, "--steps", "1000000"]),
+    ],
+)
+def test_signals_leave_a_checkpoint_and_say_how_to_resume(
+    tmp_path, name, options, number, code
+):
+    process = start(*options, "--out", tmp_path, name=name)
     wait_for_records(tmp_path, 10)
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
