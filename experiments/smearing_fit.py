@@ -12,7 +12,8 @@ from typing import Self
 from physml.failures import expected
 from physml.hamiltonians import random_smeared_heisenberg
 from physml.runs.command_line import run_experiment
-from physml.runs.fit import FitConfiguration, FitExperiment, random_key, run_fit
+from physml.runs.fit import run_fit
+from physml.runs.fit_problem import FitConfiguration, FitExperiment, random_key
 
 
 @dataclass(frozen=True)
