@@ -22,12 +22,13 @@ from flax import nnx
 
 from physml.failures import expected
 from physml.lattices.grid import Grid, Line
+from physml.layers.softplus import softplus
 
 Activation = Callable[[jax.Array], jax.Array]
 OutputLayer = Literal["solved", "trained"]
 
 ACTIVATIONS: dict[str, Activation] = {
-    "softplus": jax.nn.softplus,
+    "softplus": softplus,
     "tanh": jnp.tanh,
     "silu": jax.nn.silu,
     "gelu": jax.nn.gelu,
