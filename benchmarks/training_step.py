@@ -33,7 +33,7 @@ from physml.training import Stage, StopRules, minimize, optimizer_stages
 from physml.variational.levels import LevelsProblem
 
 LEARNING_RATE = 1e-2
-ADAM = optax.adam(LEARNING_RATE)
+ADAM = optax.flatten(optax.adam(LEARNING_RATE))
 LBFGS = optimizer_stages("lbfgs")[-1].optimizer
 ALWAYS = StopRules(patience=10**9)  # every step is run
 AGREEMENT = 1e-9

@@ -271,8 +271,22 @@ def _residual_norm(
     lower: jax.Array,
     parameters: Any,
 ) -> jax.Array:
-    psi = _state(hamiltonian, wave_function, lower, parameters)
+    psi = _function(hamiltonian, wave_function, lower, parameters)
     return energy_estimate(hamiltonian, psi).residual_norm
+
+
+def _function(
+    hamiltonian: SchrodingerHamiltonian,
+    wave_function: GridWaveFunction,
+    lower: jax.Array,
+    parameters: Any,
+) -> jax.Array:
+    """Return psi without the lower levels; of several functions, the best sum."""
+    psi = project_out(lower, wave_function(parameters))
+    if psi.ndim > hamiltonian.grid.dimension:
+        coefficients, _ = lowest_combination(hamiltonian, psi)
+        psi = jnp.tensordot(coefficients, psi, axes=1)
+    return psi
 
 
 @jax.jit
@@ -283,10 +297,7 @@ def _state(
     parameters: Any,
 ) -> jax.Array:
     """Return psi, normalized and orthogonal to the lower levels."""
-    psi = project_out(lower, wave_function(parameters))
-    if psi.ndim > hamiltonian.grid.dimension:
-        coefficients, _ = lowest_combination(hamiltonian, psi)
-        psi = jnp.tensordot(coefficients, psi, axes=1)
+    psi = _function(hamiltonian, wave_function, lower, parameters)
     psi = project_out(lower, psi / jnp.linalg.norm(psi.ravel()))
     return psi / jnp.linalg.norm(psi.ravel())
 
