@@ -33,7 +33,7 @@ from physml.training import Stage, StopRules, minimize, optimizer_stages
 from physml.variational.levels import LevelsProblem
 
 LEARNING_RATE = 1e-2
-ADAM = optax.adam(LEARNING_RATE)
+ADAM = optax.flatten(optax.adam(LEARNING_RATE))
 LBFGS = optimizer_stages("lbfgs")[-1].optimizer
 ALWAYS = StopRules(patience=10**9)  # every step is run
 AGREEMENT = 1e-9
@@ -270,13 +270,21 @@ def seconds_per_step(run: Run, num_steps: int) -> float:
     return (time.perf_counter() - start) / num_steps
 
 
+def steps_of_burst(run: Run, least: int, burst: float) -> int:
+    """Return how many steps last as long as a burst, what a call costs included."""
+    num_steps = least
+    run(num_steps)  # compiles, if that is not done yet
+    while (seconds := num_steps * seconds_per_step(run, num_steps)) < 0.5 * burst:
+        num_steps *= int(np.clip(burst / seconds, 2, 10))
+    return num_steps
+
+
 def time_in_rounds(runs: dict[str, Run], rounds: int, burst: float) -> Times:
     """Time bursts of all contenders, one after the other, several rounds."""
     counts = {}
     for name, run in runs.items():
         least = 2 if "thread" in name else 10  # physml's records come every ten steps
-        run(least)  # compiles, if that is not done yet
-        counts[name] = max(least, int(burst / seconds_per_step(run, least)))
+        counts[name] = steps_of_burst(run, least, burst)
     times: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(rounds):
         for name, run in runs.items():

@@ -2,5 +2,6 @@
 
 from physml.layers.dense import Dense, Frozen, dense
 from physml.layers.smearing import Smearing, smear
+from physml.layers.softplus import softplus
 
-__all__ = ["Dense", "Frozen", "Smearing", "dense", "smear"]
+__all__ = ["Dense", "Frozen", "Smearing", "dense", "smear", "softplus"]

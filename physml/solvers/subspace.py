@@ -4,14 +4,16 @@ Vectors are the rows of an array of shape (num_vectors, ...); the inner product 
 :math:`\sum_i \bar a_i b_i`.
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
 
 
 def overlaps(left: jax.Array, right: jax.Array) -> jax.Array:
     """Return <left_m|right_n>, shape (num_left, num_right)."""
-    flat_left, flat_right = (rows.reshape(rows.shape[0], -1) for rows in (left, right))
-    return flat_left.conj() @ flat_right.T
+    size = math.prod(left.shape[1:])
+    return left.reshape(-1, size).conj() @ right.reshape(-1, size).T
 
 
 def project_out(vectors: jax.Array, psi: jax.Array) -> jax.Array:

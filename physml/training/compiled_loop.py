@@ -196,13 +196,25 @@ def start_stage(
     zero = jnp.zeros((), int)
     return TrainingState(
         parameters,
-        jax.jit(stage.optimizer.init)(parameters),
+        jax.jit(partial(_initial_optimizer_state, stage.optimizer))(parameters),
         zero,
         value,
         measure,
         Best(parameters, value, measure, zero),
         zero,
     )
+
+
+def _initial_optimizer_state(
+    optimizer: optax.GradientTransformation, parameters: Any
+) -> Any:
+    """Return the optimizer's start in the types that a step returns.
+
+    Optax starts some counters as Python numbers, whose type is weak; the loop returns
+    them with a strong one, and would be compiled again for its second piece.
+    """
+    state = optimizer.init(parameters)
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf, leaf.dtype), state)
 
 
 def state_template(

@@ -53,7 +53,8 @@ class Stage:
 
 @lru_cache
 def _adam(learning_rate: float, num_steps: int) -> optax.GradientTransformation:
-    return optax.adam(optax.cosine_decay_schedule(learning_rate, num_steps, alpha=1e-2))
+    schedule = optax.cosine_decay_schedule(learning_rate, num_steps, alpha=1e-2)
+    return optax.flatten(optax.adam(schedule))  # one loop over all parameters
 
 
 @lru_cache

@@ -131,8 +131,8 @@ class LevelsProblem:
         Parameters
         ----------
         lower
-            The orthonormal levels below, padded with zeros to num_levels - 1 rows (at
-            least one), so that all levels run the same compiled program.
+            The orthonormal levels below, padded with zeros to num_levels - 1 rows, so
+            that all levels run the same compiled program.
         """
         bound = (self.hamiltonian, self.wave_function, lower)
         return Partial(_energy, *bound), Partial(_residual_norm, *bound)
@@ -140,7 +140,7 @@ class LevelsProblem:
     def no_lower_levels(self) -> jax.Array:
         """Return zeros where the lower levels go."""
         factor = self.wave_function.factor
-        shape = (max(self.num_levels - 1, 1), *factor.shape)
+        shape = (self.num_levels - 1, *factor.shape)
         return jnp.zeros(shape, factor.dtype)
 
     def state(self, lower: jax.Array, parameters: Any) -> jax.Array:
@@ -271,8 +271,22 @@ def _residual_norm(
     lower: jax.Array,
     parameters: Any,
 ) -> jax.Array:
-    psi = _state(hamiltonian, wave_function, lower, parameters)
+    psi = _function(hamiltonian, wave_function, lower, parameters)
     return energy_estimate(hamiltonian, psi).residual_norm
+
+
+def _function(
+    hamiltonian: SchrodingerHamiltonian,
+    wave_function: GridWaveFunction,
+    lower: jax.Array,
+    parameters: Any,
+) -> jax.Array:
+    """Return psi without the lower levels; of several functions, the best sum."""
+    psi = project_out(lower, wave_function(parameters))
+    if psi.ndim > hamiltonian.grid.dimension:
+        coefficients, _ = lowest_combination(hamiltonian, psi)
+        psi = jnp.tensordot(coefficients, psi, axes=1)
+    return psi
 
 
 @jax.jit
@@ -283,10 +297,7 @@ def _state(
     parameters: Any,
 ) -> jax.Array:
     """Return psi, normalized and orthogonal to the lower levels."""
-    psi = project_out(lower, wave_function(parameters))
-    if psi.ndim > hamiltonian.grid.dimension:
-        coefficients, _ = lowest_combination(hamiltonian, psi)
-        psi = jnp.tensordot(coefficients, psi, axes=1)
+    psi = _function(hamiltonian, wave_function, lower, parameters)
     psi = project_out(lower, psi / jnp.linalg.norm(psi.ravel()))
     return psi / jnp.linalg.norm(psi.ravel())
 
@@ -305,8 +316,7 @@ def _assess(problem: LevelsProblem, finished: tuple[FinishedLevel, ...]) -> list
     """Diagonalize in the span of the levels, compare with the grid operator."""
     lower = _lower_levels(problem, finished[:-1])
     top = problem.state(lower, finished[-1].parameters)
-    below = np.asarray(lower).reshape(lower.shape[0], -1)[: problem.num_levels - 1]
-    rows = np.concatenate([below, np.asarray(top).reshape(1, -1)])
+    rows = np.concatenate([lower, top[None]]).reshape(problem.num_levels, -1)
     matrix = problem.hamiltonian.to_sparse()
     ritz = rayleigh_ritz(matrix, rows)
     reference = _grid_levels(problem, matrix)

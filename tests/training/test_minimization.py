@@ -150,6 +150,24 @@ def test_second_call_does_not_recompile():
     assert run_piece._cache_size() == compiled
 
 
+@pytest.mark.parametrize("name", ["adam", "lbfgs"])
+def test_all_pieces_of_a_stage_run_one_program(name):
+    def narrow(parameters):  # a loss of its own, so that nothing is compiled before
+        return 2.0 * rosenbrock(parameters)
+
+    pieces = []
+
+    def count(_, records):
+        pieces.append(records.step.size)
+        return False
+
+    stages = optimizer_stages(name, num_steps=30, warmup_steps=0)
+    compiled = run_piece._cache_size()
+    minimize(narrow, START, stages, observer=count)
+    assert len(pieces) > len(stages)
+    assert run_piece._cache_size() == compiled + len(stages)
+
+
 def test_float32_stays_float32():
     start = {"x": jnp.array([-1.2, 1.0], np.float32)}
     result = minimize(quadratic, start, [Stage("d", SGD, 20)])
