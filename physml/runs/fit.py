@@ -30,9 +30,7 @@ from physml.training.compiled_loop import state_template
 from physml.training.minimization import MinimizeResult, TrainingSnapshot
 from physml.training.records import Records
 
-CHECKED_SITES = (
-    8  # of the chain on which the pullback is checked: as good as a long one
-)
+CHECKED_SITES = 8  # of the chains on which the pullback is checked
 
 
 def run_fit(
