@@ -29,9 +29,7 @@ def _coefficients() -> tuple[float, ...]:
 
     def tail(s: np.ndarray) -> np.ndarray:
         orders = np.arange(NUM_EXACT, NUM_EXACT + 30)
-        return np.sum(
-            2 / (2 * orders + 1) * s[:, None] ** (orders - NUM_EXACT), axis=1
-        )
+        return np.sum(2 / (2 * orders + 1) * s[:, None] ** (orders - NUM_EXACT), axis=1)
 
     fitted = Chebyshev.interpolate(tail, TAIL_DEGREE, domain=[0, 1 / 9])
     rest = fitted.convert(kind=Polynomial, domain=[-1, 1], window=[-1, 1]).coef

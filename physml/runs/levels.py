@@ -43,6 +43,7 @@ from physml.variational.levels import (
 from physml.wavefunctions.boundary import BoundaryFactor
 from physml.wavefunctions.grid_wave_function import grid_wave_function
 from physml.wavefunctions.multilayer_perceptron import (
+    Coordinate,
     MultilayerPerceptron,
     OutputLayer,
     network_function,
@@ -70,6 +71,9 @@ class LevelsConfiguration:
     output_layer: Literal["auto"] | OutputLayer = "auto"
     """solved: exactly at each step; trained: with the others; auto: solved, trained if
     there is an output activation."""
+    coordinate: Literal["auto"] | Coordinate = "auto"
+    """What the network sees: linear, or square-root of the distance from the left wall;
+    auto: what suits the potential."""
     boundary: Literal["auto"] | BoundaryFactor = "auto"
     """Factor that makes the wave function vanish at the walls: gaussian, dirichlet,
     none; auto: what suits the potential."""
@@ -118,6 +122,8 @@ class LevelsExperiment:
         One Dirichlet line.
     boundary
         What `boundary="auto"` means here.
+    coordinate
+        What `coordinate="auto"` means here.
     """
 
     name: str
@@ -125,6 +131,7 @@ class LevelsExperiment:
     potential: Potential
     grid: Grid
     boundary: BoundaryFactor
+    coordinate: Coordinate = "linear"
 
 
 def run_levels(
@@ -184,7 +191,9 @@ def levels_problem(
     boundary = configuration.boundary
     if boundary == "auto":
         boundary = experiment.boundary
-
+    coordinate = configuration.coordinate
+    if coordinate == "auto":
+        coordinate = experiment.coordinate
     apply, initialize = network_function(
         partial(
             MultilayerPerceptron,
@@ -193,6 +202,7 @@ def levels_problem(
             activation=configuration.activation,
             output_activation=configuration.output_activation,
             output_layer=output_layer,
+            coordinate=coordinate,
         )
     )
     return LevelsProblem(
