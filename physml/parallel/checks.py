@@ -31,7 +31,7 @@ def _ask(communicator: Communicator) -> dict[str, jax.Array]:
     doubled = jax.lax.fori_loop(0, 3, lambda _, x: communicator.sum(x), one)
     return {
         "sum, real": communicator.sum(one),
-        "sum, complex": communicator.sum(1j * one),
+        "sum, complex": communicator.sum(1j * one.astype(complex)),
         "sum, integer": communicator.sum(one.astype(int)),
         "sum, in a loop": doubled,
         "gradient": jax.grad(square)(jnp.ones(())),

@@ -5,6 +5,7 @@ which counts the gradient once for each rank; so the sum here is a primitive who
 transpose is the identity, and the other way round.
 """
 
+import functools
 import pickle
 from collections.abc import Sequence
 from typing import Any
@@ -62,6 +63,10 @@ class ShardedCommunicator(Communicator):
         )
 
     @property
+    def _is_on_cpu(self) -> bool:
+        return self._mesh.devices.flat[0].platform == "cpu"
+
+    @property
     def size(self) -> int:
         """The number of devices."""
         return self._mesh.size
@@ -70,7 +75,7 @@ class ShardedCommunicator(Communicator):
     def rank(self) -> jax.Array:
         """The number of the device, in a program made by `spmd`."""
         _require_program()
-        return jax.lax.axis_index(_AXIS)
+        return jax.lax.axis_index(_AXIS).astype(int)
 
     def _sum_vector(self, vector: jax.Array) -> jax.Array:
         _require_program()
@@ -94,7 +99,7 @@ class ShardedCommunicator(Communicator):
                 check_vma=False,  # it has its own rules for the sums
             )(*arguments)
 
-        return on_all_ranks
+        return _one_at_a_time(on_all_ranks) if self._is_on_cpu else on_all_ranks
 
     def divide(self, tree: Any) -> Divided:
         """Put one block on each device."""
@@ -160,6 +165,16 @@ def _specs(arguments: Any) -> Any:
         arguments,
         is_leaf=is_divided,
     )
+
+
+def _one_at_a_time(program: Program) -> Program:
+    """Wait for each call: XLA's CPU devices deadlock with many programs in flight."""
+
+    @functools.wraps(program)
+    def run(*arguments: Any) -> Any:
+        return jax.block_until_ready(program(*arguments))
+
+    return run
 
 
 def _require_program() -> None:
