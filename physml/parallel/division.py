@@ -6,8 +6,8 @@ Rank r of R holds the items
           \qquad s_r = r \lfloor n/R \rfloor + \min(r, n \bmod R) .
 
 One program runs on all ranks, so all blocks have the shape of the longest one; a mask
-says which entries are items. What pads a block repeats an item, so that a function of
-the items is finite there, too, and a product with the mask drops it.
+says which entries are its items. What pads a block are items of other ranks, so that a
+function of the items is finite there, too: drop it by `jnp.sum(..., where=mask)`.
 """
 
 from dataclasses import dataclass

@@ -408,7 +408,7 @@ def test_divided_outputs_stay_divided(communicator):
     np.testing.assert_allclose(again(block), np.sum(x**2), rtol=1e-14)
 
 
-def test_padding_repeats_an_item(communicator):
+def test_padding_is_made_of_items(communicator):
     block = communicator.divide(np.arange(1.0, 2 + communicator.size))
     program = communicator.spmd(lambda b: communicator.sum(jnp.sum(1 / b.values)))
     assert np.isfinite(program(block))
