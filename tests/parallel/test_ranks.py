@@ -3,7 +3,9 @@
 import pytest
 
 SUITE = ("-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider")
-CONTRACT = ("tests/parallel/test_contract.py", "tests/parallel/test_problems.py")
+CONTRACT = [
+    f"tests/parallel/test_{name}.py" for name in ("contract", "blocks", "problems")
+]
 
 
 @pytest.mark.slow
