@@ -1,6 +1,6 @@
 """Physics: potentials and the operators made of them. Units: hbar = m = 1."""
 
-from physml.hamiltonians.heisenberg import heisenberg_energy
+from physml.hamiltonians.heisenberg import heisenberg_energy, random_spins
 from physml.hamiltonians.potentials import (
     POTENTIALS,
     DoubleWell,
@@ -21,6 +21,10 @@ from physml.hamiltonians.schrodinger import (
     SchrodingerHamiltonian,
     schrodinger_hamiltonian,
 )
+from physml.hamiltonians.smeared_heisenberg import (
+    SmearedHeisenberg,
+    random_smeared_heisenberg,
+)
 
 __all__ = [
     "POTENTIALS",
@@ -35,9 +39,12 @@ __all__ = [
     "Potential",
     "RadialHydrogen",
     "SchrodingerHamiltonian",
+    "SmearedHeisenberg",
     "default_grid",
     "gaussian_pair",
     "heisenberg_energy",
     "make_potential",
+    "random_smeared_heisenberg",
+    "random_spins",
     "schrodinger_hamiltonian",
 ]

@@ -95,6 +95,27 @@ def heisenberg_energy(
     return _heisenberg(shells)(spins, coupling, derivative=derivative)
 
 
+def random_spins(key: jax.Array, num_sites: int, *, components: int = 3) -> jax.Array:
+    """Return unit vectors in directions that are all equally likely.
+
+    Parameters
+    ----------
+    key
+        A JAX random key.
+    num_sites
+        How many.
+    components
+        Of each: 1 for Ising, 2 for planar, 3 for Heisenberg spins.
+
+    Returns
+    -------
+    jax.Array
+        Shape (num_sites, components).
+    """
+    normal = jax.random.normal(key, (num_sites, components))
+    return normal / jnp.linalg.norm(normal, axis=-1, keepdims=True)
+
+
 def _as_vector(coupling: jax.Array | float, spins: jax.Array) -> jax.Array:
     """Return the coupling as an array; a plain number takes the dtype of the spins."""
     if isinstance(coupling, int | float):

@@ -31,6 +31,7 @@ class Difference:
     point: Arrays
     cotangents: Arrays
     position: int
+    noise: float  # how far one unit of rounding in the arguments moves <w, f>
 
     def compare(
         self, direction: np.ndarray, pulled: np.ndarray, relative_tolerance: float
@@ -72,7 +73,7 @@ class Difference:
         one, size = self.central(direction, step)
         two, _ = self.central(direction, 2 * step)
         extrapolated = (4 * one - two) / 3
-        rounding = SAFETY * eps * size / step
+        rounding = SAFETY * (eps * size + self.noise) / step
         return extrapolated, abs(extrapolated - one) + rounding
 
     def central(self, direction: np.ndarray, step: float) -> tuple[float, float]:

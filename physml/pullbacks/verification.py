@@ -16,8 +16,9 @@ at a symmetric point or for vanishing coefficients only.
 Tolerances: two correct programs differ by rounding. It is measured by changing each
 input by one unit of rounding; a sum of N terms may lose sqrt(N) times more. For finite
 differences with step h, the truncation error is the change from step h to the
-extrapolation of h and 2h, and the rounding error is eps sum |w f| / h; h = eps^(1/5)
-balances rounding against the h^4 of the extrapolation.
+extrapolation of h and 2h, and the rounding error is that of <w, f>, measured in the
+same way and at least eps sum |w f|, divided by h; h = eps^(1/5) balances rounding
+against the h^4 of the extrapolation.
 """
 
 import inspect
@@ -206,17 +207,43 @@ def _compare(
         name = "output" if len(values) == 1 else f"output {i}"
         yield _entrywise(name, "the value", np.asarray(got), value, allowed)
     if problem.pull_plain is not None:
-        reference, noise = _reference(problem, point, cotangents, random)
+        reference, spreads = _reference(problem, point, cotangents, random)
         for name, got, want, spread in zip(
-            problem.names, pulled, reference, noise, strict=True
+            problem.names, pulled, reference, spreads, strict=True
         ):
             rounding = growth(point, values) * (spread + eps * largest(want))
             allowed = rounding + relative_tolerance * largest(want)
             yield _entrywise(name, "autodiff", got, want, allowed)
+    noise = _value_noise(problem, point, values, cotangents, random)
     for i in range(len(point)):
-        difference = Difference(problem, point, cotangents, i)
+        difference = Difference(problem, point, cotangents, i, noise)
         direction = random_like(point[i], random) * scale_of(point[i])
         yield difference.compare(direction, pulled[i], relative_tolerance)
+
+
+def _value_noise(
+    problem: Problem,
+    point: Arrays,
+    values: Arrays,
+    cotangents: Arrays,
+    random: np.random.Generator,
+) -> float:
+    """Return how far one unit of rounding in the arguments moves <w, f>.
+
+    A sum of terms that cancel is rounded by far more than its own unit of rounding.
+    """
+    noise = 0.0
+    for _ in range(3):
+        moved = problem.value([shaken(x, random) for x in point])
+        changes = [
+            wide(np.asarray(y)) - wide(v) for y, v in zip(moved, values, strict=True)
+        ]
+        sizes = [
+            largest(w) * np.abs(c).sum()
+            for w, c in zip(cotangents, changes, strict=True)
+        ]
+        noise = max(noise, float(sum(sizes)))
+    return noise
 
 
 def _compare_forward_mode(

@@ -1,8 +1,11 @@
 """Ctrl-C and SIGTERM as a flag that a run looks at when it can stop without loss."""
 
 import signal
-from types import FrameType, TracebackType
-from typing import Self
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
 
 from physml.failures import RunFailure
 
@@ -17,36 +20,32 @@ class Interrupted(RunFailure):
         self.exit_code = 128 + signal_number
 
 
-class InterruptionWatch:
-    """A context in which the first signal sets `signal_number`, a second one kills.
+@dataclass
+class SignalFlag:
+    """The number of the signal that came, if one did."""
+
+    number: int | None = None
+
+
+@contextmanager
+def watched_signals() -> Iterator[SignalFlag]:
+    """Let the first signal set a flag; a second one kills as it always does.
 
     Outside the main thread, where Python allows no signal handlers, it does nothing.
     """
+    flag, previous = SignalFlag(), dict[int, Any]()
 
-    def __init__(self) -> None:
-        self.signal_number: int | None = None
-        self._previous: dict[int, signal.Handlers] = {}
+    def restore() -> None:
+        while previous:
+            signal.signal(*previous.popitem())
 
-    def __enter__(self) -> Self:
-        try:
-            self._previous = {s: signal.signal(s, self._note) for s in SIGNALS}  # type: ignore[misc]
-        except ValueError:
-            self._previous = {}
-        return self
+    def note(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        flag.number = number
+        restore()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._restore()
-
-    def _note(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
-        self.signal_number = number
-        self._restore()
-
-    def _restore(self) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-        self._previous = {}
+    with suppress(ValueError):
+        previous.update({number: signal.signal(number, note) for number in SIGNALS})
+    try:
+        yield flag
+    finally:
+        restore()

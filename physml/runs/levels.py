@@ -1,14 +1,13 @@
 """Run the search for levels of a one-dimensional potential, end to end.
 
 Common to all experiments that look for levels: the options, the problem made of them,
-the run with its progress, checkpoints and interruption, and what it leaves behind.
+what goes into its records and checkpoints, and what a run leaves behind.
 """
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, Literal, Self
 
 import jax
@@ -18,16 +17,8 @@ from physml.hamiltonians.potentials import Potential
 from physml.hamiltonians.schrodinger import schrodinger_hamiltonian
 from physml.lattices.grid import Grid
 from physml.precision import enable_x64
-from physml.runs.folder import RunFolder, open_folder, versions
-from physml.runs.interruption import Interrupted, InterruptionWatch
-from physml.runs.progress import ProgressLine, progress_line
+from physml.runs.run import Run, RunConfiguration, Standing, open_run
 from physml.runs.tables import print_levels
-from physml.training.checkpoint import (
-    CheckpointError,
-    load_checkpoint,
-    read_manifest,
-    save_checkpoint,
-)
 from physml.training.compiled_loop import state_template
 from physml.training.minimization import TrainingSnapshot
 from physml.training.records import Records
@@ -49,11 +40,9 @@ from physml.wavefunctions.multilayer_perceptron import (
     network_function,
 )
 
-NOT_COMPARED = ("out", "resume", "quick", "time_limit")
-
 
 @dataclass(frozen=True)
-class LevelsConfiguration:
+class LevelsConfiguration(RunConfiguration):
     """Options of every experiment that looks for levels."""
 
     points: int = 511
@@ -88,14 +77,8 @@ class LevelsConfiguration:
     energy. By default 1e-5 or the rounding level, whichever is larger."""
     time_limit: float | None = None
     """End a level after so many seconds. By default no limit."""
-    seed: int = 0
-    """Of the random initial parameters."""
     precision: Literal["float64", "float32"] = "float64"
     """float32 loses the last eight of sixteen digits."""
-    out: Path | None = None
-    """Folder for all that the run writes. By default runs/NAME-DATE-TIME."""
-    resume: bool = False
-    """Go on from the checkpoint in --out, with the same options."""
     quick: bool = False
     """Other defaults, for a short run: 2 levels, 255 points, one layer of 16, 150
     steps."""
@@ -161,18 +144,12 @@ def run_levels(
     problem = levels_problem(configuration, experiment)
     # what can be wrong shows before anything is written
     jax.eval_shape(problem.wave_function, problem.initial_parameters(0))
-    folder = open_folder(
-        configuration.out, experiment.name, resume=configuration.resume
-    )
-    print(f"Writing to {folder.path}; compiling takes a few seconds", flush=True)
+    computation = _LevelsComputation(problem)
+    run = open_run(experiment.name, configuration, computation, started=start)
     if configuration.precision == "float32":
         floor = problem.stop_rules.target
         print(f"In float32 residuals below {floor:.0e} are rounding.", flush=True)
-    run = _LevelsRun(configuration, problem, folder)
-    snapshot = run.restore() if configuration.resume else None
-    with InterruptionWatch() as watch, progress_line(run.total_steps) as line:
-        run.attach(watch, line, start)
-        levels = find_levels(problem, observer=run.observe, snapshot=snapshot)
+    levels = run.perform(partial(find_levels, problem))
     _report(run, experiment, levels)
     return levels
 
@@ -221,140 +198,69 @@ def levels_problem(
     )
 
 
-@dataclass
-class _LevelsRun:
-    """The observer of one run: progress, records and checkpoints."""
+@dataclass(frozen=True)
+class _LevelsComputation:
+    """How the search for levels is written to records and checkpoints."""
 
-    configuration: LevelsConfiguration
     problem: LevelsProblem
-    folder: RunFolder
-    checkpoint_every: float = 2.0  # seconds
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    seconds_before: float = 0.0
-    _saved_at: float = field(default_factory=time.monotonic)
-    _num_finished: int = 0
-    _watch: InterruptionWatch = field(default_factory=InterruptionWatch)
-    _line: ProgressLine | None = None
-    _start: float = field(default_factory=time.monotonic)
-
-    def attach(
-        self, watch: InterruptionWatch, line: ProgressLine, start: float
-    ) -> None:
-        """Say where to look for signals, where to show progress, when the run began."""
-        self._watch, self._line, self._start = watch, line, start
 
     @property
-    def total_steps(self) -> int:
+    def num_steps(self) -> int:
         """The most steps that the run may take."""
         return self.problem.num_levels * self.problem.steps_per_level
 
-    @property
-    def seconds(self) -> float:
-        """The time spent, earlier parts of a resumed run included."""
-        return self.seconds_before + time.monotonic() - self._start
-
-    def observe(self, snapshot: LevelsSnapshot, records: Records) -> bool:
-        """Note the records, save now and then, and stop if a signal came."""
+    def rows(self, snapshot: LevelsSnapshot, records: Records) -> list[dict[str, Any]]:
+        """Return a line for each record of the level under way."""
         level = len(snapshot.finished)
-        new = [
+        return [
             {"level": level, "step": int(s), "energy": float(e), "residual": float(r)}
             for s, e, r in zip(*records, strict=True)
         ]
-        self.rows += new
-        self.folder.append_records(new)
-        self._show(level)
-        number = self._watch.signal_number
-        is_due = time.monotonic() - self._saved_at > self.checkpoint_every
-        if is_due or number is not None or level > self._num_finished:
-            self.save(snapshot)
-        if number is not None:
-            raise Interrupted(
-                f"Interrupted in level {level} after {self.seconds:.0f} s; go on with "
-                f"the same options and --out {self.folder.path} --resume.",
-                number,
-            )
-        return False
 
-    def _show(self, level: int) -> None:
-        if self._line is None or not self.rows:
-            return
-        last = self.rows[-1]
-        done = level * self.problem.steps_per_level
-        done += last["step"] if last["level"] == level else 0
-        self._line.update(
-            done,
-            f"level {last['level']}  step {last['step']:5d}  "
-            f"energy {last['energy']:.12f}  residual {last['residual']:.1e}",
+    def standing(self, row: dict[str, Any]) -> Standing:
+        """Say which level, at which step, and how good."""
+        return Standing(
+            f"in level {row['level']}",
+            row["level"] * self.problem.steps_per_level + row["step"],
+            f"level {row['level']}  step {row['step']:5d}  "
+            f"energy {row['energy']:.12f}  residual {row['residual']:.1e}",
         )
 
-    def save(self, snapshot: LevelsSnapshot) -> None:
-        """Write a checkpoint."""
-        self.folder.sync_records()
+    def pack(self, snapshot: LevelsSnapshot) -> tuple[Any, dict[str, Any]]:
+        """Take the parameters of the finished levels and the state of training."""
         training = snapshot.training
         information = {
-            "configuration": comparable(self.configuration),
             "iterations": [level.iterations for level in snapshot.finished],
             "outcomes": [level.outcome.name for level in snapshot.finished],
             "stage": None if training is None else training.stage,
-            "num_records": len(self.rows),
-            "seconds": self.seconds,
         }
-        tree = (
-            [level.parameters for level in snapshot.finished],
-            None if training is None else training.state,
-        )
-        save_checkpoint(self.folder.checkpoint, tree, information)
-        self._saved_at, self._num_finished = time.monotonic(), len(snapshot.finished)
+        parameters = [level.parameters for level in snapshot.finished]
+        return (parameters, None if training is None else training.state), information
 
-    def restore(self) -> LevelsSnapshot:
-        """Read the checkpoint, check that it belongs to this run, cut the records."""
-        information = read_manifest(self.folder.checkpoint)
-        _require_same(information["configuration"], comparable(self.configuration))
+    def template(self, information: dict[str, Any]) -> Any:
+        """Return the shapes of what `pack` took."""
         parameters = jax.eval_shape(self.problem.initialize, jax.random.key(0))
-        stage = information["stage"]
-        dtype = self.problem.wave_function.factor.dtype
-        template = (
-            [parameters for _ in information["iterations"]],
-            None
-            if stage is None
-            else state_template(parameters, dtype, self.problem.stages[stage]),
-        )
-        finished, state = load_checkpoint(self.folder.checkpoint, template)
-        self.rows = self.folder.cut_records(information["num_records"])
-        self.seconds_before = information["seconds"]
-        self._num_finished = len(finished)
+        stage, dtype = information["stage"], self.problem.wave_function.factor.dtype
+        state = None
+        if stage is not None:
+            state = state_template(parameters, dtype, self.problem.stages[stage])
+        return [parameters for _ in information["iterations"]], state
+
+    def unpack(self, tree: Any, information: dict[str, Any]) -> LevelsSnapshot:
+        """Return the snapshot again."""
+        parameters, state = tree
+        iterations, outcomes = information["iterations"], information["outcomes"]
         levels = tuple(
-            FinishedLevel(parameters, iterations, Outcome[outcome])
-            for parameters, iterations, outcome in zip(
-                finished,
-                information["iterations"],
-                information["outcomes"],
-                strict=True,
-            )
+            FinishedLevel(p, count, Outcome[outcome])
+            for p, count, outcome in zip(parameters, iterations, outcomes, strict=True)
         )
-        training = None if state is None else TrainingSnapshot(stage, state)
-        return LevelsSnapshot(levels, training)
-
-
-def comparable(configuration: LevelsConfiguration) -> dict[str, Any]:
-    """Return the options that a checkpoint must share with the run that resumes it."""
-    options = asdict(configuration).items()
-    plain = {k: list(v) if isinstance(v, tuple) else v for k, v in options}
-    return {name: v for name, v in plain.items() if name not in NOT_COMPARED}
-
-
-def _require_same(saved: dict[str, Any], given: dict[str, Any]) -> None:
-    different = [name for name in given if saved.get(name) != given[name]]
-    if different:
-        was = ", ".join(f"{name} = {saved.get(name)}" for name in different)
-        now = ", ".join(f"{name} = {given[name]}" for name in different)
-        raise CheckpointError(
-            f"Expected the options of the checkpoint ({was}), got {now}: resume with "
-            "the same options, or start in a new folder."
+        stage = information["stage"]
+        return LevelsSnapshot(
+            levels, None if stage is None else TrainingSnapshot(stage, state)
         )
 
 
-def _report(run: _LevelsRun, experiment: LevelsExperiment, levels: list[Level]) -> None:
+def _report(run: Run, experiment: LevelsExperiment, levels: list[Level]) -> None:
     """Write the result and the pictures, print the table."""
     # half a second of import time that the first line need not wait for
     from physml.runs.pictures import draw_convergence, draw_levels
@@ -364,21 +270,11 @@ def _report(run: _LevelsRun, experiment: LevelsExperiment, levels: list[Level]) 
         float(exact[n]) if exact is not None and n < len(exact) else None
         for n in range(len(levels))
     ]
-    result = {
-        "experiment": experiment.name,
-        "config": comparable(run.configuration),
-        "levels": [
-            _level_row(level, exact_energy)
-            for level, exact_energy in zip(levels, exact_levels, strict=True)
-        ],
-        "seconds": round(run.seconds, 3),
-        "versions": versions(),
-    }
     draw_levels(run.folder.path / "levels.png", experiment, levels)
     draw_convergence(run.folder.path / "convergence.png", run.rows, levels)
-    run.folder.write_result(result)
     print_levels(levels, exact_levels)
-    print(f"{run.seconds:.1f} s. Results and pictures are in {run.folder.path}")
+    rows = [_level_row(*pair) for pair in zip(levels, exact_levels, strict=True)]
+    run.finish({"levels": rows})
 
 
 def _level_row(level: Level, exact_energy: float | None) -> dict[str, Any]:

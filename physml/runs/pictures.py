@@ -120,6 +120,76 @@ def draw_convergence(
     _save(figure, path)
 
 
+def draw_fit(
+    path: Path, energies: np.ndarray, predicted: np.ndarray, couplings: np.ndarray
+) -> None:
+    """Draw predicted against true energies, and the couplings of both models.
+
+    Parameters
+    ----------
+    path
+        The png file to write.
+    energies, predicted
+        For each site, of configurations that were not learned from.
+    couplings
+        Effective couplings by distance, of the hidden and of the learned model.
+    """
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    ends = [energies.min(), energies.max()]
+    left.plot(ends, ends, color="0.6", linewidth=1, label="equal")
+    left.plot(
+        energies, predicted, ".", markersize=4, label="configurations not learned"
+    )
+    left.set_xlabel("hidden model's energy / site (energy)")
+    left.set_ylabel("learned model's energy / site (energy)")
+    error = np.sqrt(np.mean((predicted - energies) ** 2))
+    left.set_title(f"root mean square error {error:.1e}")
+    distances = np.arange(couplings.shape[1])
+    right.axhline(0, color="0.6", linewidth=0.8)
+    right.plot(distances, couplings[0], "o", fillstyle="none", label="hidden")
+    right.plot(distances, couplings[1], "x", label="learned")
+    right.set_xlabel("distance r (sites)")
+    right.set_ylabel("effective coupling $J_r$ (energy)")
+    right.set_title(f"largest error {np.abs(couplings[0] - couplings[1]).max():.1e}")
+    for axes in (left, right):
+        axes.legend()
+    _save(figure, path)
+
+
+def draw_fit_convergence(
+    path: Path, rows: Sequence[dict[str, Any]], noise: float
+) -> None:
+    """Draw the loss and the norm of its gradient against the optimizer step.
+
+    Parameters
+    ----------
+    path
+        The png file to write.
+    rows
+        Records with stage, step, loss and gradient.
+    noise
+        The mean squared error that noise alone makes; 0 for none.
+    """
+    figure = Figure(figsize=(8, 4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for stage in dict.fromkeys(row["stage"] for row in rows):
+        own = [row for row in rows if row["stage"] == stage]
+        steps = [row["step"] for row in own]
+        for axes, name in ((left, "loss"), (right, "gradient")):
+            values = np.maximum([row[name] for row in own], 1e-34)
+            axes.semilogy(steps, values, label=stage)
+    if noise > 0:
+        left.axhline(noise, color="0.4", linestyle=":", label="noise of the data")
+    left.set_ylabel("mean squared error / site$^2$ (energy$^2$)")
+    right.set_ylabel("norm of its gradient (energy)")
+    for axes in (left, right):
+        axes.set_xlabel("optimizer step")
+        axes.grid(alpha=0.3)
+        axes.legend()
+    _save(figure, path)
+
+
 def _save(figure: Figure, path: Path) -> None:
     temporary = path.with_name(path.stem + ".tmp.png")
     try:

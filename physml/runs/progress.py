@@ -2,11 +2,19 @@
 
 import sys
 import time
-from types import TracebackType
-from typing import Protocol, Self
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 SECONDS_BETWEEN_LINES = 10.0
 
@@ -18,57 +26,41 @@ class ProgressLine(Protocol):
         """Show that `done` of all steps are done, and what there is to say."""
         ...
 
-    def __enter__(self) -> Self: ...
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None: ...
-
-
-def progress_line(total: int) -> ProgressLine:
-    """Return a moving line on a terminal, a line now and then elsewhere.
+@contextmanager
+def progress_line(total: int) -> Iterator[ProgressLine]:
+    """Show a moving line on a terminal, a line now and then elsewhere.
 
     Parameters
     ----------
     total
         The number of steps of the whole run.
     """
-    return LiveLine(total) if sys.stdout.isatty() else SparseLines(total)
+    if not sys.stdout.isatty():
+        yield SparseLines(total)
+        return
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=20),
+        TextColumn("{task.percentage:3.0f}%"),
+        TimeRemainingColumn(compact=True),
+        TextColumn("left"),
+        console=Console(),
+        transient=True,
+    ) as progress:
+        yield LiveLine(progress, progress.add_task("compiling", total=total))
 
 
+@dataclass(frozen=True)
 class LiveLine:
     """A bar with the time left, redrawn in place."""
 
-    def __init__(self, total: int) -> None:
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=20),
-            TextColumn("{task.percentage:3.0f}%"),
-            TimeRemainingColumn(compact=True),
-            TextColumn("left"),
-            console=Console(),
-            transient=True,
-        )
-        self._task = self._progress.add_task("compiling", total=total)
+    progress: Progress
+    task: TaskID
 
     def update(self, done: int, text: str) -> None:
         """Redraw the line."""
-        self._progress.update(self._task, completed=done, description=text)
-
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._progress.stop()
+        self.progress.update(self.task, completed=done, description=text)
 
 
 class SparseLines:
@@ -92,14 +84,3 @@ class SparseLines:
             pace = (now - self._start) / max(done - self._first_done, 1)
             line += f", at most {pace * (self._total - done):.0f} s left"
         print(line, flush=True)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        return None

@@ -1,7 +1,8 @@
-"""The table at the end of a run."""
+"""The tables at the end of a run."""
 
 from collections.abc import Sequence
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
@@ -33,6 +34,27 @@ def print_levels(levels: Sequence[Level], exact_levels: Sequence[float | None]) 
             f"{level.interval.upper - level.energy:+.1e}",
             str(level.outcome),
         )
+    _print(table)
+
+
+def print_couplings(hidden: np.ndarray, learned: np.ndarray) -> None:
+    """Print effective couplings and their differences, a row for each distance.
+
+    Parameters
+    ----------
+    hidden, learned
+        The couplings J_0, J_1, ... of two models.
+    """
+    table = Table(title="Effective couplings (units of energy)")
+    for heading in ("distance", "hidden", "learned", "difference"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for distance, (true, found) in enumerate(zip(hidden, learned, strict=True)):
+        difference = f"{found - true:+.1e}"
+        table.add_row(str(distance), f"{true:.12f}", f"{found:.12f}", difference)
+    _print(table)
+
+
+def _print(table: Table) -> None:
     console = Console()
     # a log file has no width: don't cut numbers there
     console = console if console.is_terminal else Console(width=140)

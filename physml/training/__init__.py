@@ -14,6 +14,11 @@ from physml.training.minimization import (
     minimize,
 )
 from physml.training.records import Records
+from physml.training.regression import (
+    Regression,
+    batch_indices,
+    best_of_random_starts,
+)
 from physml.training.stages import OPTIMIZERS, Stage, optimizer_stages
 from physml.training.stopping import Outcome, StopRules
 
@@ -23,10 +28,13 @@ __all__ = [
     "MinimizeResult",
     "Outcome",
     "Records",
+    "Regression",
     "Stage",
     "StopRules",
     "TrainingSnapshot",
     "TrainingState",
+    "batch_indices",
+    "best_of_random_starts",
     "initial_snapshot",
     "load_checkpoint",
     "minimize",

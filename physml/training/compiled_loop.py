@@ -5,6 +5,7 @@ how many steps a piece takes changes neither the steps nor their rounding. Failu
 data here: an outcome in the state, which `physml.training.minimization` reports.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -67,6 +68,7 @@ def run_piece(
     limits: Limits,
     *,
     optimizer: optax.GradientTransformation,
+    batch_loss: Partial | None = None,
 ) -> Piece:
     """Run up to `num_records` records; end early where a stop rule says so."""
 
@@ -75,7 +77,7 @@ def run_piece(
         return running & (piece.num_rows < limits.num_records)
 
     def to_next_record(piece: Piece) -> Piece:
-        moved = _take_steps(loss, optimizer, piece.state, limits)
+        moved = _take_steps(loss, batch_loss, optimizer, piece.state, limits)
         value, size = evaluate(loss, measure, moved[0])
         state = _judge(piece.state, moved, value, size, limits)
         rows = [
@@ -96,6 +98,7 @@ def _row(state: TrainingState) -> tuple[jax.Array, jax.Array, jax.Array]:
 
 def _take_steps(
     loss: Partial,
+    batch_loss: Partial | None,
     optimizer: optax.GradientTransformation,
     state: TrainingState,
     limits: Limits,
@@ -103,16 +106,21 @@ def _take_steps(
     """Step to the next record; return parameters, optimizer state and step."""
     update = optax.with_extra_args_support(optimizer).update
 
-    def one_step(_: jax.Array, carry: tuple[Any, Any]) -> tuple[Any, Any]:
+    def one_step(index: jax.Array, carry: tuple[Any, Any]) -> tuple[Any, Any]:
         parameters, optimizer_state = carry
-        value, gradient = _value_and_gradient(loss, parameters, optimizer_state)
+        if batch_loss is None:
+            step_loss: Callable = loss
+            value, gradient = _value_and_gradient(loss, parameters, optimizer_state)
+        else:  # another loss in each step: nothing of the last one can be used again
+            step_loss = partial(_flipped, batch_loss, state.step + index)
+            value, gradient = jax.value_and_grad(step_loss)(parameters)
         updates, optimizer_state = update(
             gradient,
             optimizer_state,
             parameters,
             value=value,
             grad=gradient,
-            value_fn=loss,
+            value_fn=step_loss,
         )
         return optax.apply_updates(parameters, updates), optimizer_state
 
@@ -120,6 +128,10 @@ def _take_steps(
     carry = (state.parameters, state.optimizer_state)
     parameters, optimizer_state = jax.lax.fori_loop(0, count, one_step, carry)
     return parameters, optimizer_state, state.step + count
+
+
+def _flipped(batch_loss: Partial, step: jax.Array, parameters: Any) -> jax.Array:
+    return batch_loss(parameters, step)
 
 
 def _value_and_gradient(

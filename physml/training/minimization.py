@@ -85,7 +85,7 @@ def minimize(
     parameters
         A pytree of floating-point arrays.
     stages
-        The optimizers, in order.
+        The optimizers, in order; a stage may see the loss in batches, see `Stage`.
     measure
         Maps parameters to a real scalar that is zero at the solution, computed at each
         record and compared with the stop target. By default the norm of the gradient.
@@ -225,8 +225,14 @@ class _Run:
             self.rules.patience,
             self.rules.improvement,
         )
+        batch_loss = stage.batch_loss
         piece = run_piece(
-            self.loss, self.measure, snapshot.state, limits, optimizer=stage.optimizer
+            self.loss,
+            self.measure,
+            snapshot.state,
+            limits,
+            optimizer=stage.optimizer,
+            batch_loss=None if batch_loss is None else _as_partial(batch_loss),
         )
         step, *columns = (np.asarray(row)[: int(piece.num_rows)] for row in piece.rows)
         step = step.astype(np.int64) + self._steps_before(snapshot.stage)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from physml.hamiltonians import random_smeared_heisenberg, random_spins
 from physml.layers import smear
 from physml.pullbacks import WrongPullback, check_pullback, with_pullback
 from physml.pullbacks.rewriting import count_rules, without_rules
@@ -276,6 +277,16 @@ def test_single_precision(dtype: type) -> None:
     for name in ("factor", "identity"):
         report = check_pullback(_custom(WRONG[name][0]), spins, a, throw=False)
         assert not report.is_passed
+
+
+@pytest.mark.parametrize("seed", [27, 35])
+def test_a_sum_that_cancels_raises_no_false_alarm(seed: int) -> None:
+    """An energy near zero, of large terms, is rounded by far more than eps times it."""
+    key = jax.random.key(seed)
+    model = random_smeared_heisenberg(key, (2, 3, 2))
+    spins = jax.vmap(lambda k: random_spins(k, 8))(jax.random.split(key, 2))
+    energy = lambda model, spins: model(spins)  # noqa: E731
+    assert check_pullback(energy, model, spins, seed=seed).is_passed
 
 
 def test_an_iterated_forward_needs_its_own_tolerance() -> None:

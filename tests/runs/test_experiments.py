@@ -29,16 +29,16 @@ def load(name):
 def run(name, *arguments):
     """Run an experiment in this process; return its exit code."""
     from physml.runs.command_line import run_experiment
-    from physml.runs.levels import run_levels
 
     module = load(name)
-    configuration = {
-        "harmonic_oscillator": "HarmonicOscillatorConfiguration",
-        "potential_levels": "PotentialLevelsConfiguration",
+    configuration, function = {
+        "harmonic_oscillator": ("HarmonicOscillatorConfiguration", "run_levels"),
+        "potential_levels": ("PotentialLevelsConfiguration", "run_levels"),
+        "smearing_fit": ("SmearingFitConfiguration", "run_fit"),
     }[name]
     try:
         run_experiment(
-            lambda options: run_levels(options, module.make_experiment),
+            lambda options: getattr(module, function)(options, module.make_experiment),
             getattr(module, configuration),
             [str(argument) for argument in arguments],
         )
@@ -188,13 +188,100 @@ def test_float32_run(tmp_path):
     assert abs(result_of(tmp_path)["levels"][0]["energy"] - 0.5) < 1e-2
 
 
+# The fit of an effective spin Hamiltonian.
+
+SMALL_FIT = ["--neighbors", "2", "--sites", "16", "--samples", "32", "--batch", "16"]
+SMALL_FIT += ["--starts", "8", "--steps", "200"]
+
+
+def test_fit_of_one_smearing_recovers_coefficients_and_couplings(tmp_path, capsys):
+    assert run("smearing_fit", *SMALL_FIT, "--out", tmp_path) == 0
+    result = result_of(tmp_path)
+    assert result["experiment"] == "smearing_fit"
+    assert result["config"]["neighbors"] == [2]
+    assert len(result["hidden_couplings"]) == 2 * 2 + 2
+    assert result["max_error"] <= 1e-8
+    assert result["max_coefficient_error"] <= 1e-8
+    assert result["test_error"] <= 1e-8
+    assert result["outcome"] == "converged"
+    assert {"loss", "seconds", "versions"} <= set(result)
+    lines = (tmp_path / "records.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
+    assert set(rows[0]) == {"stage", "step", "loss", "gradient"}
+    assert rows[-1]["step"] == result["iterations"]
+    for picture in ("fit.png", "convergence.png"):
+        assert (tmp_path / picture).read_bytes().startswith(b"\x89PNG")
+    assert not list(tmp_path.rglob("*.tmp*"))
+    printed = capsys.readouterr().out
+    assert "pullback of energy: passed" in printed
+    assert "model.coefficients[0]" in printed
+
+
+@pytest.mark.slow
+def test_fit_of_stacked_smearings_compares_effective_couplings(tmp_path, capsys):
+    arguments = ["--neighbors", 1, 2, "--steps", 2000, "--out", tmp_path]
+    assert run("smearing_fit", *SMALL_FIT, *arguments) == 0
+    result = result_of(tmp_path)
+    assert result["max_error"] <= 1e-8
+    assert result["max_coefficient_error"] is None
+    assert "Stacked smearings commute" in capsys.readouterr().out
+
+
+def test_fit_of_a_longer_hidden_range_says_that_it_cannot_be_exact(tmp_path, capsys):
+    arguments = ["--hidden-neighbors", 3, "--out", tmp_path]
+    assert run("smearing_fit", *SMALL_FIT, *arguments) == 0
+    result = result_of(tmp_path)
+    assert len(result["hidden_couplings"]) == len(result["learned_couplings"]) == 8
+    assert result["learned_couplings"][6:] == [0.0, 0.0]
+    assert result["max_error"] > 1e-3
+    assert result["max_coefficient_error"] is None
+    assert "best of the model" in capsys.readouterr().out
+
+
+BAD_FIT_OPTIONS = [
+    (["--noise", "nan"], "noise >= 0"),
+    (["--neighbors", "0"], "one neighbor or more"),
+    (["--hidden-neighbors", "2", "-1"], "one neighbor or more"),
+    (["--neighbors", "9"], "more than 38 sites"),
+    (["--samples", "5"], "more than 5 samples"),
+    (["--batch", "33"], "a batch of 1 to 32 samples"),
+    (["--batch", "0"], "a batch of 1 to 32 samples"),
+    (["--starts", "0"], "random start"),
+    (["--hidden-coupling", "0"], "hidden coupling"),
+    (["--hidden-coupling", "1e200"], "finite squares"),
+    (["--hidden-deviation", "inf"], "hidden deviation"),
+    (["--target-gradient", "nan"], "target >= 0"),
+]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"), BAD_FIT_OPTIONS, ids=lambda x: str(x)[:30]
+)
+def test_bad_options_of_a_fit(tmp_path, capsys, options, message):
+    out = tmp_path / "never"
+    assert run("smearing_fit", *SMALL_FIT, *options, "--out", out) == 2
+    assert message in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_a_fit_is_resumed_with_its_own_options_only(tmp_path, capsys):
+    arguments = [*SMALL_FIT, "--out", tmp_path]
+    assert run("smearing_fit", *arguments) == 0
+    before = result_of(tmp_path)
+    assert run("smearing_fit", *arguments, "--noise", 1, "--resume") == 2
+    assert "noise = 0.0" in capsys.readouterr().err
+    assert run("smearing_fit", *arguments, "--resume") == 0
+    after = result_of(tmp_path)
+    assert {**after, "seconds": 0} == {**before, "seconds": 0}
+
+
 # Real processes from here on.
 
 LONG = [*SMALL, "--steps", "3000"]
 
 
-def start(*arguments, launcher=()):
-    script = EXPERIMENTS / "harmonic_oscillator.py"
+def start(*arguments, launcher=(), name="harmonic_oscillator"):
+    script = EXPERIMENTS / f"{name}.py"
     return subprocess.Popen(
         [str(part) for part in (*launcher, sys.executable, script, *arguments)],
         stdout=subprocess.PIPE,
@@ -220,24 +307,39 @@ def wait_for_checkpoint(folder):
         time.sleep(0.02)
 
 
+# A slow descent in batches, so that there is time to kill it.
+LONG_FIT = [*SMALL_FIT, "--optimizer", "adam", "--learning-rate", "1e-5"]
+LONG_FIT += ["--steps", "60000", "--noise", "0.1"]
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(400)
-def test_killed_run_ends_bit_for_bit_where_an_uninterrupted_one_ends(tmp_path):
+@pytest.mark.parametrize(
+    ("name", "options", "cuts"),
+    [
+        ("harmonic_oscillator", LONG, (150, 380)),
+        ("smearing_fit", LONG_FIT, (1000, 3000)),
+    ],
+)
+def test_killed_run_ends_bit_for_bit_where_an_uninterrupted_one_ends(
+    tmp_path, name, options, cuts
+):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    reference = start(*LONG, "--out", whole)
-    process = start(*LONG, "--out", cut)
+    reference = start(*options, "--out", whole, name=name)
+    process = start(*options, "--out", cut, name=name)
     wait_for_checkpoint(cut)
-    for num_rows in (150, 380):
+    for num_rows in cuts:
         wait_for_records(cut, num_rows)
         process.kill()
         process.communicate()
         assert process.returncode == -signal.SIGKILL
-        process = start(*LONG, "--out", cut, "--resume")
+        process = start(*options, "--out", cut, "--resume", name=name)
     _, errors = process.communicate(timeout=200)
     assert process.returncode == 0, errors
     _, errors = reference.communicate(timeout=200)
     assert reference.returncode == 0, errors
-    assert result_of(cut)["levels"] == result_of(whole)["levels"]
+    results = [{**result_of(folder), "seconds": 0} for folder in (cut, whole)]
+    assert results[0] == results[1]
     records = [(folder / "records.jsonl").read_text() for folder in (cut, whole)]
     assert records[0] == records[1]
     arrays = [next((f / "checkpoint").glob("*.npz")) for f in (cut, whole)]
@@ -249,8 +351,17 @@ def test_killed_run_ends_bit_for_bit_where_an_uninterrupted_one_ends(tmp_path):
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
 )
-def test_signals_leave_a_checkpoint_and_say_how_to_resume(tmp_path, number, code):
-    process = start(*SMALL, "--steps", "1000000", "--out", tmp_path)
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("harmonic_oscillator", [*SMALL, "--steps", "1000000"]),
+        ("smearing_fit", [*LONG_FIT, "--steps", "1000000"]),
+    ],
+)
+def test_signals_leave_a_checkpoint_and_say_how_to_resume(
+    tmp_path, name, options, number, code
+):
+    process = start(*options, "--out", tmp_path, name=name)
     wait_for_records(tmp_path, 10)
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)

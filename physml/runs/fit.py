@@ -1,0 +1,211 @@
+"""Learn an effective spin Hamiltonian from energies, end to end.
+
+A hidden model gives the energies of random spin configurations, with noise if wanted;
+a model with parameters is fitted to them by least squares. What can be compared in the
+end is what energies determine, the effective couplings.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from physml.hamiltonians.smeared_heisenberg import SmearedHeisenberg
+from physml.precision import enable_x64
+from physml.pullbacks import PullbackReport, check_pullback
+from physml.runs.fit_problem import (
+    FitConfiguration,
+    FitExperiment,
+    FitProblem,
+    draw_samples,
+    fit_problem,
+)
+from physml.runs.run import Run, Standing, open_run
+from physml.runs.tables import print_couplings
+from physml.training.compiled_loop import state_template
+from physml.training.minimization import MinimizeResult, TrainingSnapshot
+from physml.training.records import Records
+
+CHECKED_SITES = (
+    8  # of the chain on which the pullback is checked: as good as a long one
+)
+
+
+def run_fit(
+    configuration: FitConfiguration,
+    make_experiment: Callable[[Any], FitExperiment],
+) -> MinimizeResult:
+    """Learn the model and write result, records, pictures and checkpoint.
+
+    Parameters
+    ----------
+    configuration
+        The options.
+    make_experiment
+        Builds the experiment from the options.
+
+    Returns
+    -------
+    The minimization; its `parameters` are the model.
+
+    Raises
+    ------
+    ValueError
+        If an option is out of its range; nothing is written then.
+    RunFailure
+        If the run could not be finished.
+    """
+    started = time.monotonic()
+    enable_x64()
+    experiment = make_experiment(configuration)
+    print(experiment.title, flush=True)
+    problem = fit_problem(configuration, experiment)
+    computation = _FitComputation(problem, experiment)
+    run = open_run(experiment.name, configuration, computation, started=started)
+    print(_checked_pullback(experiment, problem), flush=True)
+    result = run.perform(problem.fit)
+    _report(run, experiment, configuration, result)
+    return result
+
+
+def _checked_pullback(experiment: FitExperiment, problem: FitProblem) -> PullbackReport:
+    """Check the derivatives that the fit uses, on two short chains."""
+
+    def energy(model: SmearedHeisenberg, spins: jax.Array) -> jax.Array:
+        return model(spins)
+
+    spins = problem.regression.inputs[:2, :CHECKED_SITES]
+    return check_pullback(energy, experiment.initialize(jax.random.key(0)), spins)
+
+
+@dataclass(frozen=True)
+class _FitComputation:
+    """How a fit is written to records and checkpoints."""
+
+    problem: FitProblem
+    experiment: FitExperiment
+
+    @property
+    def num_steps(self) -> int:
+        """The most steps that the run may take."""
+        return sum(stage.num_steps for stage in self.problem.stages)
+
+    def rows(
+        self, snapshot: TrainingSnapshot, records: Records
+    ) -> list[dict[str, Any]]:
+        """Return a line for each record."""
+        name = self.problem.stages[snapshot.stage].name
+        return [
+            {"stage": name, "step": int(s), "loss": float(e), "gradient": float(g)}
+            for s, e, g in zip(*records, strict=True)
+        ]
+
+    def standing(self, row: dict[str, Any]) -> Standing:
+        """Say at which step, and how good."""
+        return Standing(
+            f"at step {row['step']}",
+            row["step"],
+            f"{row['stage']}  step {row['step']:5d}  loss {row['loss']:.3e}  "
+            f"gradient {row['gradient']:.1e}",
+        )
+
+    def pack(self, snapshot: TrainingSnapshot) -> tuple[Any, dict[str, Any]]:
+        """Take the state of training."""
+        return snapshot.state, {"stage": snapshot.stage}
+
+    def template(self, information: dict[str, Any]) -> Any:
+        """Return the shapes of what `pack` took."""
+        model = jax.eval_shape(self.experiment.initialize, jax.random.key(0))
+        stage = self.problem.stages[information["stage"]]
+        return state_template(model, self.problem.regression.targets.dtype, stage)
+
+    def unpack(self, tree: Any, information: dict[str, Any]) -> TrainingSnapshot:
+        """Return the snapshot again."""
+        return TrainingSnapshot(information["stage"], tree)
+
+
+def _report(
+    run: Run,
+    experiment: FitExperiment,
+    configuration: FitConfiguration,
+    result: MinimizeResult,
+) -> None:
+    """Write the result and the pictures, print the table."""
+    # half a second of import time that the first line need not wait for
+    from physml.runs.pictures import draw_fit, draw_fit_convergence
+
+    hidden, learned = experiment.hidden, result.parameters
+    couplings = _padded(hidden.couplings(), learned.couplings())
+    test = draw_samples(configuration, hidden, "test")
+    predicted = learned(test.spins)
+    sites = configuration.sites
+    draw_fit(
+        run.folder.path / "fit.png",
+        np.asarray(test.energies) / sites,
+        np.asarray(predicted) / sites,
+        couplings,
+    )
+    floor = (configuration.noise / sites) ** 2
+    draw_fit_convergence(run.folder.path / "convergence.png", run.rows, floor)
+    print_couplings(*couplings)
+    coefficients = _compared_coefficients(hidden, learned)
+    print(_what_is_compared(hidden, learned, coefficients["max_coefficient_error"]))
+    error = float(np.abs(couplings[0] - couplings[1]).max())
+    print(f"Largest error {error:.1e}; after {result.steps} steps {result.outcome}.")
+    run.finish(
+        {
+            "hidden_couplings": couplings[0].tolist(),
+            "learned_couplings": couplings[1].tolist(),
+            "max_error": error,
+            **coefficients,
+            "loss": result.value,
+            "gradient": result.measure,
+            "test_error": float(jnp.sqrt(jnp.mean((predicted - test.energies) ** 2))),
+            "iterations": result.steps,
+            "outcome": result.outcome.name.lower(),
+        }
+    )
+
+
+def _padded(*rows: jax.Array) -> np.ndarray:
+    """Stack vectors, filled up with zeros to the longest."""
+    length = max(row.size for row in rows)
+    return np.stack([np.pad(row, (0, length - row.size)) for row in rows])
+
+
+def _compared_coefficients(
+    hidden: SmearedHeisenberg, learned: SmearedHeisenberg
+) -> dict[str, Any]:
+    """Return both models' parameters, and their error where energies determine it."""
+    error, are_single = None, len(hidden.coefficients) == len(learned.coefficients) == 1
+    if are_single and hidden.reach <= learned.reach:
+        rows = _padded(*hidden.coefficients, *learned.coefficients)
+        error = float(np.abs(rows[0] - rows[1]).max())
+    return {
+        "hidden_coefficients": [row.tolist() for row in hidden.coefficients],
+        "learned_coefficients": [row.tolist() for row in learned.coefficients],
+        "max_coefficient_error": error,
+    }
+
+
+def _what_is_compared(
+    hidden: SmearedHeisenberg, learned: SmearedHeisenberg, error: float | None
+) -> str:
+    if error is not None:
+        return (
+            "The energies determine the coefficients of one smearing: their largest "
+            f"error is {error:.1e}."
+        )
+    if hidden.reach > learned.reach:
+        return (
+            f"The hidden couplings reach to r = {hidden.reach}, the model's to r = "
+            f"{learned.reach}: the learned ones are the best of the model, not exact."
+        )
+    return (
+        "Stacked smearings commute, so that several sets of coefficients give the same "
+        "energies: compared are the effective couplings."
+    )

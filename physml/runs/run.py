@@ -1,0 +1,245 @@
+"""One run in its folder: options, records, progress, checkpoints, interruption.
+
+This is what every experiment does around its computation. The computation goes on from
+a snapshot, and now and then calls an observer with a snapshot and new records; a
+`Computation` says how these are written down and read back.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, Self, TypeVar
+
+from physml.runs.folder import RunFolder, open_folder, versions
+from physml.runs.interruption import Interrupted, SignalFlag, watched_signals
+from physml.runs.progress import ProgressLine, progress_line
+from physml.training.checkpoint import (
+    CheckpointError,
+    load_checkpoint,
+    read_manifest,
+    save_checkpoint,
+)
+from physml.training.records import Records
+
+NOT_COMPARED = ("out", "resume", "quick", "time_limit")
+SECONDS_BETWEEN_CHECKPOINTS = 2.0
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfiguration:
+    """Options of every experiment."""
+
+    time_limit: float | None = None
+    """End after so many seconds. By default no limit."""
+    seed: int = 0
+    """Of all random numbers."""
+    out: Path | None = None
+    """Folder for all that the run writes. By default runs/NAME-DATE-TIME."""
+    resume: bool = False
+    """Go on from the checkpoint in --out, with the same options."""
+    quick: bool = False
+    """Other defaults, for a short run."""
+
+    @classmethod
+    def quick_defaults(cls) -> Self:
+        """Return the defaults that --quick stands for."""
+        return cls(quick=True)
+
+    def comparable(self) -> dict[str, Any]:
+        """Return the options that a checkpoint shares with the run that resumes it."""
+        options = asdict(self).items()
+        plain = {k: list(v) if isinstance(v, tuple) else v for k, v in options}
+        return {name: v for name, v in plain.items() if name not in NOT_COMPARED}
+
+
+class Standing(NamedTuple):
+    """Where a run stands."""
+
+    place: str  # as in "in level 2"
+    steps: int  # done, of all steps of the run
+    line: str  # what the progress line says
+
+
+class Computation(Protocol):
+    """How the snapshots and records of a computation are written and read."""
+
+    @property
+    def num_steps(self) -> int:
+        """The most steps that the run may take."""
+        ...
+
+    def rows(self, snapshot: Any, records: Records) -> list[dict[str, Any]]:
+        """Return the lines of records.jsonl for new records."""
+        ...
+
+    def standing(self, row: dict[str, Any]) -> Standing:
+        """Say where the run stands at a line of its records."""
+        ...
+
+    def pack(self, snapshot: Any) -> tuple[Any, dict[str, Any]]:
+        """Return a snapshot as a pytree of arrays, and what JSON can hold."""
+        ...
+
+    def template(self, information: dict[str, Any]) -> Any:
+        """Return the shapes and dtypes of the pytree that goes with the information."""
+        ...
+
+    def unpack(self, tree: Any, information: dict[str, Any]) -> Any:
+        """Return the snapshot again."""
+        ...
+
+
+@dataclass
+class Run:
+    """One run, made by `open_run`: first `perform`, then `finish`."""
+
+    name: str
+    configuration: RunConfiguration
+    computation: Computation
+    folder: RunFolder
+    started: float
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    _snapshot: Any = None  # to go on from
+    _seconds_before: float = 0.0
+    _unsaved: Any = None
+    _saved_at: float = field(default_factory=time.monotonic)
+
+    @property
+    def seconds(self) -> float:
+        """The time spent, earlier parts of a resumed run included."""
+        return self._seconds_before + time.monotonic() - self.started
+
+    def restore(self) -> None:
+        """Read the checkpoint, check that it belongs to this run, cut the records.
+
+        Raises
+        ------
+        CheckpointError
+            If the checkpoint can't be used, or belongs to other options.
+        """
+        information = read_manifest(self.folder.checkpoint)
+        _require_same(information["configuration"], self.configuration.comparable())
+        template = self.computation.template(information)
+        tree = load_checkpoint(self.folder.checkpoint, template)
+        self.rows = self.folder.cut_records(information["num_records"])
+        self._seconds_before = information["seconds"]
+        self._snapshot = self.computation.unpack(tree, information)
+
+    def perform(self, compute: Callable[..., Result]) -> Result:
+        """Compute from the start or from the checkpoint, with a checkpoint at the end.
+
+        Parameters
+        ----------
+        compute
+            Called with the keywords `observer` and `snapshot` (None at the start).
+        """
+        total = self.computation.num_steps
+        with watched_signals() as flag, progress_line(total) as line:
+            observer = partial(self._observe, flag, line)
+            result = compute(observer=observer, snapshot=self._snapshot)
+        if self._unsaved is not None:
+            self._save(self._unsaved)
+        return result
+
+    def finish(self, entries: dict[str, Any]) -> None:
+        """Write the result and say where it is.
+
+        Parameters
+        ----------
+        entries
+            Of result.json, besides those that every result has.
+        """
+        self.folder.write_result(
+            {
+                "experiment": self.name,
+                "config": self.configuration.comparable(),
+                **entries,
+                "seconds": round(self.seconds, 3),
+                "versions": versions(),
+            }
+        )
+        print(f"{self.seconds:.1f} s. Results and pictures are in {self.folder.path}")
+
+    def _observe(
+        self, flag: SignalFlag, line: ProgressLine, snapshot: Any, records: Records
+    ) -> bool:
+        """Note the records, save now and then, and stop if a signal came."""
+        new = self.computation.rows(snapshot, records)
+        self.rows += new
+        self.folder.append_records(new)
+        standing = self.computation.standing(self.rows[-1])
+        line.update(standing.steps, standing.line)
+        self._unsaved = snapshot
+        is_due = time.monotonic() - self._saved_at > SECONDS_BETWEEN_CHECKPOINTS
+        if is_due or flag.number is not None:
+            self._save(snapshot)
+        if flag.number is not None:
+            raise Interrupted(
+                f"Interrupted {standing.place} after {self.seconds:.0f} s; go on with "
+                f"the same options and --out {self.folder.path} --resume.",
+                flag.number,
+            )
+        return False
+
+    def _save(self, snapshot: Any) -> None:
+        self.folder.sync_records()
+        tree, information = self.computation.pack(snapshot)
+        common = {
+            "configuration": self.configuration.comparable(),
+            "num_records": len(self.rows),
+            "seconds": self.seconds,
+        }
+        save_checkpoint(self.folder.checkpoint, tree, common | information)
+        self._saved_at, self._unsaved = time.monotonic(), None
+
+
+def open_run(
+    name: str,
+    configuration: RunConfiguration,
+    computation: Computation,
+    *,
+    started: float,
+) -> Run:
+    """Find the folder of a run and, to go on with it, its checkpoint.
+
+    Nothing is written before, so check the options first.
+
+    Parameters
+    ----------
+    name
+        Of the experiment.
+    configuration
+        Its options.
+    computation
+        How its snapshots are written and read.
+    started
+        `time.monotonic()` when the run began.
+
+    Raises
+    ------
+    ValueError
+        If the folder holds another run, holds none to resume, or can't be written.
+    CheckpointError
+        If the checkpoint can't be used, or belongs to other options.
+    """
+    folder = open_folder(configuration.out, name, resume=configuration.resume)
+    print(f"Writing to {folder.path}; compiling takes a few seconds", flush=True)
+    run = Run(name, configuration, computation, folder, started)
+    if configuration.resume:
+        run.restore()
+    return run
+
+
+def _require_same(saved: dict[str, Any], given: dict[str, Any]) -> None:
+    different = [name for name in given if saved.get(name) != given[name]]
+    if different:
+        was = ", ".join(f"{name} = {saved.get(name)}" for name in different)
+        now = ", ".join(f"{name} = {given[name]}" for name in different)
+        raise CheckpointError(
+            f"Expected the options of the checkpoint ({was}), got {now}: resume with "
+            "the same options, or start in a new folder."
+        )

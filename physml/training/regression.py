@@ -1,0 +1,156 @@
+"""Fit a function with parameters to samples, all at once or in batches. No physics."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.tree_util import Partial
+
+from physml.failures import expected
+
+
+@dataclass(frozen=True)
+class Regression:
+    """Samples, and the function whose parameters shall reproduce them.
+
+    Parameters
+    ----------
+    function
+        Maps parameters and inputs (samples, ...) to outputs (samples,).
+    inputs
+        A pytree of arrays, each with a first axis of samples.
+    targets
+        Shape (samples,), in the unit of the outputs.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> line = Regression(lambda slope, x: slope * x, jnp.arange(4.0), jnp.arange(4.0))
+    >>> line.loss()(2.0).item()  # (0 + 1 + 4 + 9) / 4
+    3.5
+    """
+
+    function: Callable[[Any, Any], jax.Array]
+    inputs: Any
+    targets: jax.Array
+
+    def loss(self) -> Partial:
+        """Return the mean squared error of all samples, a function of parameters."""
+        function = partial(_mean_squared_error, self.function)
+        return Partial(function, self.inputs, self.targets)
+
+    def batch_loss(self, batch_size: int, key: jax.Array) -> Partial:
+        """Return the mean squared error of the batch of a step.
+
+        Parameters
+        ----------
+        batch_size
+            Samples in a batch.
+        key
+            A JAX random key, of the order of the samples.
+
+        Returns
+        -------
+        A function of parameters and step, for `physml.training.Stage`.
+
+        Raises
+        ------
+        ValueError
+            If there are fewer samples than a batch takes.
+        """
+        num_samples = self.targets.shape[0]
+        if not 1 <= batch_size <= num_samples:
+            raise expected(
+                f"a batch of 1 to {num_samples} samples, as many as there are",
+                batch_size,
+                "take smaller batches or more samples",
+            )
+        function = partial(_batch_error, self.function, batch_size)
+        return Partial(function, self.inputs, self.targets, key)
+
+
+def batch_indices(
+    key: jax.Array, step: jax.Array | int, num_samples: int, batch_size: int
+) -> jax.Array:
+    """Return which samples make up the batch of a step.
+
+    Each round over the samples has its own random order, of which the batches are the
+    slices; what is left over when the size does not divide the number of samples is
+    left out in this round. The batch is a function of key and step, of nothing else: a
+    resumed run, and a run that divides the samples of a batch over several processes,
+    see the same one.
+
+    Parameters
+    ----------
+    key
+        A JAX random key, the same in all steps.
+    step
+        0, 1, ...
+    num_samples
+        How many there are.
+    batch_size
+        How many the batch takes, at most `num_samples`.
+    """
+    batches_in_round = num_samples // batch_size
+    round_key = jax.random.fold_in(key, step // batches_in_round)
+    order = jax.random.permutation(round_key, num_samples)
+    start = step % batches_in_round * batch_size
+    return jax.lax.dynamic_slice_in_dim(order, start, batch_size)
+
+
+def best_of_random_starts(
+    loss: Callable[[Any], jax.Array],
+    initialize: Callable[[jax.Array], Any],
+    key: jax.Array,
+    num_starts: int,
+) -> Any:
+    """Return the random parameters with the lowest loss: a start in a good valley.
+
+    Parameters
+    ----------
+    loss
+        Maps parameters to a real scalar.
+    initialize
+        Maps a JAX random key to parameters.
+    key
+        A JAX random key.
+    num_starts
+        How many are drawn.
+    """
+    if num_starts < 1:
+        raise expected("1 random start or more", num_starts, "raise the number")
+
+    def draw(key: jax.Array) -> tuple[jax.Array, Any]:
+        parameters = initialize(key)
+        return loss(parameters), parameters
+
+    @jax.jit
+    def search(keys: jax.Array) -> Any:
+        losses, starts = jax.lax.map(draw, keys)
+        lowest = jnp.argmin(jnp.where(jnp.isnan(losses), jnp.inf, losses))
+        return jax.tree.map(lambda leaf: leaf[lowest], starts)
+
+    return search(jax.random.split(key, num_starts))
+
+
+def _mean_squared_error(
+    function: Callable, inputs: Any, targets: jax.Array, parameters: Any
+) -> jax.Array:
+    return jnp.mean((function(parameters, inputs) - targets) ** 2)
+
+
+def _batch_error(
+    function: Callable,
+    batch_size: int,
+    inputs: Any,
+    targets: jax.Array,
+    key: jax.Array,
+    parameters: Any,
+    step: jax.Array,
+) -> jax.Array:
+    chosen = batch_indices(key, step, targets.shape[0], batch_size)
+    batch, wanted = jax.tree.map(lambda leaf: leaf[chosen], (inputs, targets))
+    return _mean_squared_error(function, batch, wanted, parameters)
