@@ -58,6 +58,8 @@ class Options:
     """Folder for potential_accuracy.md and potential_accuracy.json."""
     tables: tuple[Table, ...] = get_args(Table)
     """Which tables to make."""
+    only: str = ""
+    """Only the potentials whose name contains this."""
     steps: int = 1000
     """Optimizer steps for each level, at most."""
     particle_points: int = 95
@@ -127,7 +129,7 @@ def closed_form_cases(options: Options) -> list[Case]:
         for order in (2, 8)
         if isinstance(potential, FiniteWell | RadialHydrogen)
     ]
-    return coarse + fine
+    return [case for case in coarse + fine if options.only in case.name]
 
 
 def double_well_cases(options: Options) -> list[Case]:
