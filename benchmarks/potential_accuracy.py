@@ -59,7 +59,7 @@ class Options:
     tables: tuple[Table, ...] = get_args(Table)
     """Which tables to make."""
     only: str = ""
-    """Only the potentials whose name contains this."""
+    """Only the potentials whose name starts so."""
     steps: int = 1000
     """Optimizer steps for each level, at most."""
     particle_points: int = 95
@@ -129,7 +129,7 @@ def closed_form_cases(options: Options) -> list[Case]:
         for order in (2, 8)
         if isinstance(potential, FiniteWell | RadialHydrogen)
     ]
-    return [case for case in coarse + fine if options.only in case.name]
+    return [case for case in coarse + fine if case.name.startswith(options.only)]
 
 
 def double_well_cases(options: Options) -> list[Case]:
