@@ -11,6 +11,7 @@ from physml.runs.command_line import run_experiment
 from physml.runs.levels import LevelsConfiguration, LevelsExperiment, run_levels
 
 DECAY_LIKE_GAUSSIANS = ("harmonic", "double-well")
+STEEP_NEAR_THE_WALL = ("radial-hydrogen",)
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ def make_experiment(configuration: PotentialLevelsConfiguration) -> LevelsExperi
         potential=potential,
         grid=default_grid(potential, configuration.points),
         boundary="gaussian" if name in DECAY_LIKE_GAUSSIANS else "dirichlet",
+        coordinate="square-root" if name in STEEP_NEAR_THE_WALL else "linear",
     )
 
 

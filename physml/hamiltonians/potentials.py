@@ -35,7 +35,15 @@ class Potential(Protocol):
 
     @abstractmethod
     def box(self) -> tuple[float, float]:
-        """Return the ends of a box that holds the four lowest states to 1e-10."""
+        """Return the ends of a box for the four lowest states, or those bound."""
+
+
+def _decay_constant(potential: Potential) -> float:
+    r"""Return :math:`\kappa = \sqrt{-2E}` of the fourth level, or the highest bound."""
+    levels = potential.exact_levels(4)
+    if levels is None or not levels.size:
+        raise expected("a bound state", f"none in {potential}", "choose a deeper well")
+    return math.sqrt(-2 * levels[-1])
 
 
 def _require_positive(potential: object, *names: str) -> None:
@@ -123,8 +131,8 @@ class PoschlTeller:
         return -0.5 * kappa[kappa > 0] ** 2
 
     def box(self) -> tuple[float, float]:
-        """Return walls where the fourth state, if it is bound, is exp(-18)."""
-        half_width = min(max(18.0 / max(self.depth - 3, 0.3), 6.0), 40.0)
+        """Return walls where the fourth state, or the highest bound, is exp(-18)."""
+        half_width = min(max(18.0 / _decay_constant(self), 6.0), 40.0)
         return -half_width, half_width
 
 
@@ -226,8 +234,14 @@ class FiniteWell:
         return np.array(levels)
 
     def box(self) -> tuple[float, float]:
-        """Return eight half widths: the steps lie on points if 16 divides n + 1."""
-        return -8.0 * self.half_width, 8.0 * self.half_width
+        """Return walls that shift the fourth state, or the highest bound, by 1e-9.
+
+        They are 2, 4, 8 or 16 half widths a off, so that the steps at -a and a lie on
+        points where the number of points is one less than a large power of two.
+        """
+        beyond = 0.5 * math.log(1e9) / (_decay_constant(self) * self.half_width)
+        ratio = 2.0 ** min(math.ceil(math.log2(1 + beyond)), 4)
+        return -ratio * self.half_width, ratio * self.half_width
 
 
 @dataclass(frozen=True)

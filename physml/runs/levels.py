@@ -34,6 +34,7 @@ from physml.variational.levels import (
 from physml.wavefunctions.boundary import BoundaryFactor
 from physml.wavefunctions.grid_wave_function import grid_wave_function
 from physml.wavefunctions.multilayer_perceptron import (
+    Coordinate,
     MultilayerPerceptron,
     OutputLayer,
     network_function,
@@ -59,6 +60,9 @@ class LevelsConfiguration(RunConfiguration):
     output_layer: Literal["auto"] | OutputLayer = "auto"
     """solved: exactly at each step; trained: with the others; auto: solved, trained if
     there is an output activation."""
+    coordinate: Literal["auto"] | Coordinate = "auto"
+    """What the network sees: linear, or square-root of the distance from the left wall;
+    auto: what suits the potential."""
     boundary: Literal["auto"] | BoundaryFactor = "auto"
     """Factor that makes the wave function vanish at the walls: gaussian, dirichlet,
     none; auto: what suits the potential."""
@@ -101,6 +105,8 @@ class LevelsExperiment:
         One Dirichlet line.
     boundary
         What `boundary="auto"` means here.
+    coordinate
+        What `coordinate="auto"` means here.
     """
 
     name: str
@@ -108,6 +114,7 @@ class LevelsExperiment:
     potential: Potential
     grid: Grid
     boundary: BoundaryFactor
+    coordinate: Coordinate = "linear"
 
 
 def run_levels(
@@ -161,7 +168,9 @@ def levels_problem(
     boundary = configuration.boundary
     if boundary == "auto":
         boundary = experiment.boundary
-
+    coordinate = configuration.coordinate
+    if coordinate == "auto":
+        coordinate = experiment.coordinate
     apply, initialize = network_function(
         partial(
             MultilayerPerceptron,
@@ -170,6 +179,7 @@ def levels_problem(
             activation=configuration.activation,
             output_activation=configuration.output_activation,
             output_layer=output_layer,
+            coordinate=coordinate,
         )
     )
     return LevelsProblem(

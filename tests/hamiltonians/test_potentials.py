@@ -103,6 +103,14 @@ def test_only_bound_levels_are_returned(potential, num_bound):
     assert np.all(levels < 0)
 
 
+@pytest.mark.parametrize("potential", [PoschlTeller(2.0), PoschlTeller(), FiniteWell()])
+def test_box_is_sized_by_the_highest_of_four_bound_states(potential):
+    """Walls at distance d from the well shift a level by about exp(-2 kappa d)."""
+    kappa = np.sqrt(-2 * potential.exact_levels(4)[-1])
+    decay = kappa * (potential.box()[1] - getattr(potential, "half_width", 0.0))
+    assert 0.5 * np.log(1e9) <= decay <= 2 * 18.0
+
+
 def test_double_well_splitting():
     levels = grid_levels(DoubleWell(separation=2.0), Grid.line(-6, 6, 767))
     assert levels[1] - levels[0] == pytest.approx(1.6e-5, rel=0.05)

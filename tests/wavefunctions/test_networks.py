@@ -46,6 +46,14 @@ def test_solved_output_layer_returns_what_it_would_combine():
     np.testing.assert_allclose(functions @ combination, trained(points), atol=1e-13)
 
 
+def test_square_root_coordinate_is_a_change_of_variable():
+    """The network of sqrt(x - a) is that of x at a + sqrt((x - a) L)."""
+    linear, root = network(), network(coordinate="square-root")
+    line, x = GRID.lines[0], jnp.asarray(GRID.points())
+    moved = line.lower + jnp.sqrt((x - line.lower) * line.length)
+    np.testing.assert_allclose(root(x), linear(moved), rtol=0, atol=1e-13)
+
+
 def test_same_key_same_parameters_other_key_others():
     leaves = [jax.tree.leaves(as_function(network(seed=s))[1]) for s in (0, 0, 1)]
     assert all(np.array_equal(a, b) for a, b in zip(leaves[0], leaves[1], strict=True))
@@ -84,7 +92,9 @@ def test_dtype_follows_the_argument():
         ({"hidden": ()}, "width 1 or more"),
         ({"hidden": (4, 0)}, "width 1 or more"),
         ({"activation": "relux"}, "one of the activations"),
+        ({"coordinate": "cubic"}, "linear"),
         ({"output_layer": "none"}, "solved"),
+        ({"coordinate": "cubic"}, "square-root"),
         (
             {"output_layer": "solved", "output_activation": "softplus"},
             "no output activation",

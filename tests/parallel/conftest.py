@@ -1,0 +1,101 @@
+"""Start tests on several ranks; the first rank that fails ends all of them."""
+
+import importlib.util
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from physml.parallel import Communicator, choose_communicator, limit_threads
+
+KIND = os.environ.get("PHYSML_TEST_COMMUNICATOR", "serial")
+NUM_DEVICES = os.environ.get("PHYSML_TEST_DEVICES")
+REPOSITORY = Path(__file__).parents[2]
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session")
+def communicator() -> Communicator:
+    """Choose that of this process: serial, unless test_ranks.py started it."""
+    if KIND == "mpi":
+        limit_threads(1)  # ranks that share cores wait for each other
+    num_devices = None if NUM_DEVICES is None else int(NUM_DEVICES)
+    return choose_communicator(KIND, num_devices=num_devices)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Show a failure under MPI and end all ranks: the others wait in a collective."""
+    report = yield
+    if KIND == "mpi" and report.failed:
+        print(f"{item.nodeid} failed:\n{report.longreprtext}", file=sys.stderr)
+        sys.stderr.flush()
+        from mpi4py import MPI
+
+        MPI.COMM_WORLD.Abort(1)
+    return report
+
+
+def _run(command: list[str], timeout: float, **environment: str):
+    """Run a command and its children with a time limit that is a failure."""
+    process = subprocess.Popen(
+        command,
+        cwd=REPOSITORY,
+        env=os.environ | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        output, _ = process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        output, _ = process.communicate()
+        pytest.fail(f"{command} hung for {timeout} s:\n{output}")
+    return subprocess.CompletedProcess(command, process.returncode, output)
+
+
+@pytest.fixture
+def run_ranks() -> Run:
+    """Return a function that runs Python on a number of ranks with mpirun."""
+    if importlib.util.find_spec("mpi4jax") is None:
+        reason = (
+            "mpi4jax is not installed: run `uv run --extra test --extra mpi pytest`"
+        )
+        if os.environ.get("PHYSML_REQUIRE_MPI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    folder = Path(sys.executable).parent
+    launcher = shutil.which("mpirun", path=f"{folder}{os.pathsep}{os.environ['PATH']}")
+
+    def run(num_ranks: int, *arguments: str, timeout: float = 60.0, **environment: str):
+        command = [launcher, "-np", str(num_ranks), sys.executable, *arguments]
+        return _run(
+            command,
+            timeout,
+            # Open MPI 5 and 4: as root in a container, more ranks than cores
+            OMPI_ALLOW_RUN_AS_ROOT="1",
+            OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1",
+            PRTE_MCA_rmaps_default_mapping_policy=":oversubscribe",
+            OMPI_MCA_rmaps_base_oversubscribe="1",
+            **environment,
+        )
+
+    return run
+
+
+@pytest.fixture
+def run_python() -> Run:
+    """Return a function that runs Python in one process, with a time limit."""
+
+    def run(*arguments: str, timeout: float = 60.0, **environment: str):
+        return _run([sys.executable, *arguments], timeout, **environment)
+
+    return run

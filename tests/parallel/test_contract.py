@@ -1,0 +1,395 @@
+"""What every communicator does, compared with closed forms and dense calculations.
+
+Run as it stands this tests the serial one; tests/parallel/test_ranks.py runs it under
+mpirun and over devices. Nothing here depends on the kind of communicator.
+"""
+
+import math
+import resource
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from physml.parallel.checks import check_collectives
+
+DTYPES = ("float32", "float64", "complex64", "complex128", "int32", "int64")
+
+
+def on_each_rank(communicator, program, *arguments):
+    """Return what the program of each rank returns, stacked."""
+
+    def gathered(*arguments):
+        rows = jax.tree.map(lambda x: jnp.asarray(x)[None], program(*arguments))
+        return communicator.gather(rows, communicator.size)
+
+    return communicator.spmd(gathered)(*arguments)
+
+
+def from_zero_to(size):
+    return size * (size - 1) // 2
+
+
+def scalar(value, dtype):
+    return jnp.asarray(value).astype(dtype)
+
+
+# Sums
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_sum(communicator, dtype):
+    def program():
+        rank = scalar(communicator.rank, dtype)
+        return communicator.sum({"scalar": rank, "rows": jnp.full((2, 3), 2 * rank)})
+
+    sums = communicator.spmd(program)()
+    exact = from_zero_to(communicator.size)
+    assert sums["scalar"].dtype == sums["rows"].dtype == dtype
+    np.testing.assert_array_equal(sums["scalar"], exact)
+    np.testing.assert_array_equal(sums["rows"], np.full((2, 3), 2 * exact))
+
+
+def test_sum_of_all_dtypes_and_shapes_in_one_tree(communicator):
+    def program():
+        leaves = {name: scalar(communicator.rank, name) for name in DTYPES}
+        empty = {"rows": jnp.zeros((0, 3)), "counts": jnp.zeros(0, int)}
+        return communicator.sum((leaves, empty, jnp.ones((1, 1)), None))
+
+    leaves, empty, ones, nothing = communicator.spmd(program)()
+    for name, leaf in leaves.items():
+        assert leaf.dtype == name
+        assert leaf == from_zero_to(communicator.size)
+    assert empty["rows"].shape == (0, 3)
+    assert empty["counts"].dtype == int
+    np.testing.assert_array_equal(ones, [[communicator.size]])
+    assert nothing is None
+
+
+def test_sum_of_large_integers_is_exact(communicator):
+    large = 2**60 + 1  # no float64
+    program = communicator.spmd(
+        lambda: communicator.sum((jnp.where(communicator.rank == 0, large, 0), 1.0))
+    )
+    assert int(program()[0]) == large
+
+
+def test_sum_counts_booleans(communicator):
+    program = communicator.spmd(lambda: communicator.sum(jnp.array([True, False])))
+    np.testing.assert_array_equal(program(), [communicator.size, 0])
+
+
+@pytest.mark.parametrize("make", [lambda: np.float16(1), lambda: jax.random.key(0)])
+def test_what_cannot_be_sent_is_refused(communicator, make):
+    program = communicator.spmd(lambda: communicator.sum(make()))
+    with pytest.raises(TypeError, match="Expected integer, float32"):
+        program()
+
+
+def test_sums_are_bitwise_equal_on_all_ranks(communicator):
+    def program():
+        rank = jnp.asarray(communicator.rank, float)
+        x = jnp.sin(jnp.arange(1.0, 1001) * (1 + rank))
+        return jax.lax.bitcast_convert_type(communicator.sum(x / 3), jnp.int64)
+
+    bits = on_each_rank(communicator, program)
+    np.testing.assert_array_equal(bits, np.broadcast_to(bits[0], bits.shape))
+
+
+def test_sums_do_not_depend_on_the_number_of_ranks(communicator):
+    terms = np.sin(np.arange(10_007.0)) ** 2 / (1 + np.arange(10_007.0))
+
+    def program(block):
+        return communicator.sum(jnp.sum(block.values, where=block.mask))
+
+    total = communicator.spmd(program)(communicator.divide(terms))
+    np.testing.assert_allclose(total, math.fsum(terms), rtol=1e-13)
+
+
+# Derivatives
+
+
+def rayleigh_parts(parameters, x, weights):
+    """Return three sums over x, which a loss combines."""
+    width, amplitude = parameters["width"], parameters["amplitude"]
+    cast = amplitude.dtype
+    psi = jnp.exp(-width * x**2).astype(cast)
+    psi += amplitude[0] * jnp.cos(amplitude[1] * x.astype(cast))
+    density = weights * jnp.abs(psi) ** 2
+    return jnp.sum(density * x**2), jnp.sum(density), jnp.sum(weights * psi.real * x)
+
+
+def rayleigh_loss(parts):
+    energy, norm, mean = parts
+    return energy / norm + jnp.sin(mean / norm) ** 2
+
+
+def rayleigh_problem(dtype):
+    x = np.linspace(-2, 3, 23)
+    real = np.dtype(dtype).type(0).real.dtype
+    amplitude = np.array([0.3, 0.7]) + (0.2j if "complex" in dtype else 0)
+    parameters = {
+        "width": jnp.asarray(0.4, dtype=real),
+        "amplitude": jnp.asarray(amplitude, dtype=dtype),
+    }
+    return x.astype(real), parameters
+
+
+def parallel_loss(communicator):
+    def loss(parameters, block):
+        parameters = communicator.replicate(parameters)
+        weights = block.mask.astype(block.values.dtype)
+        parts = rayleigh_parts(parameters, block.values, weights)
+        return rayleigh_loss(communicator.sum(parts))
+
+    return loss
+
+
+def dense_loss(x):
+    return lambda p: rayleigh_loss(rayleigh_parts(p, jnp.asarray(x), jnp.ones_like(x)))
+
+
+def assert_trees_close(tree, exact, rtol):
+    for leaf, exact_leaf in zip(*map(jax.tree.leaves, (tree, exact)), strict=True):
+        assert leaf.dtype == exact_leaf.dtype
+        scale = np.max(np.abs(exact_leaf))
+        np.testing.assert_allclose(leaf, exact_leaf, rtol=0, atol=rtol * scale)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "complex64", "complex128"])
+def test_gradient_is_that_of_the_whole_loss_on_every_rank(communicator, dtype):
+    x, parameters = rayleigh_problem(dtype)
+    block = communicator.divide(x)
+    program = jax.value_and_grad(parallel_loss(communicator))
+    values, gradients = on_each_rank(communicator, program, parameters, block)
+    value, gradient = jax.jit(jax.value_and_grad(dense_loss(x)))(parameters)
+    tolerance = 200 * float(np.finfo(dtype).eps)
+    for rank in range(communicator.size):
+        assert_trees_close(values[rank], value, tolerance)
+        mine = jax.tree.map(lambda g, rank=rank: g[rank], gradients)
+        assert_trees_close(mine, gradient, tolerance)
+
+
+def test_gradient_without_replicate_is_a_piece(communicator):
+    def loss(slope):
+        return communicator.sum((1 + jnp.asarray(communicator.rank, float)) * slope)
+
+    pieces = on_each_rank(communicator, jax.grad(loss), 2.0)
+    np.testing.assert_array_equal(pieces, 1 + np.arange(communicator.size))
+
+
+def test_other_derivatives_and_vmap(communicator):
+    x = np.linspace(0.5, 2, 9)
+
+    def derivatives(loss):
+        parameters = jnp.array([0.3, 0.7])
+        return (
+            jax.jvp(loss, (parameters,), (parameters,)),
+            jax.hessian(loss)(parameters),
+            jax.vmap(jax.grad(loss))(jnp.stack([parameters, 2 * parameters])),
+        )
+
+    def program(block):
+        def loss(parameters):
+            p = communicator.replicate(parameters)
+            psi = jnp.where(block.mask, p[0] * block.values + p[1] ** 2, 0)
+            parts = jnp.sum(block.values * psi**2), jnp.sum(psi**2)
+            energy, norm = communicator.sum(parts)
+            return energy / norm
+
+        return derivatives(loss)
+
+    def dense(p):
+        psi = p[0] * x + p[1] ** 2
+        return jnp.sum(x * psi**2) / jnp.sum(psi**2)
+
+    exact = jax.jit(lambda: derivatives(dense))()
+    found = communicator.spmd(program)(communicator.divide(x))
+    assert_trees_close(found, exact, 1e-12)
+
+
+def test_gradient_through_the_compiled_program(communicator):
+    x, parameters = rayleigh_problem("float64")
+    block = communicator.divide(x)
+    program = communicator.spmd(parallel_loss(communicator))
+    gradient = jax.jit(jax.grad(program))(parameters, block)
+    assert_trees_close(gradient, jax.jit(jax.grad(dense_loss(x)))(parameters), 1e-12)
+
+
+def test_custom_derivative_with_a_sum_in_it(communicator):
+    @jax.custom_jvp
+    def norm_squared(psi):
+        return communicator.sum(jnp.sum(psi**2))
+
+    @norm_squared.defjvp
+    def _(primals, tangents):
+        slope = communicator.sum(jnp.sum(2 * primals[0] * tangents[0]))
+        return norm_squared(*primals), slope
+
+    def loss(scale, block):
+        psi = jnp.where(block.mask, communicator.replicate(scale) * block.values, 0)
+        return norm_squared(psi) ** 2
+
+    x = np.arange(1.0, 8)
+    gradient = communicator.spmd(jax.grad(loss))(3.0, communicator.divide(x))
+    np.testing.assert_allclose(gradient, 4 * 3.0**3 * np.sum(x**2) ** 2, rtol=1e-14)
+
+
+def test_replicate_passes_on_what_has_no_derivative(communicator):
+    def loss(parameters):
+        parameters = communicator.replicate(parameters)
+        assert parameters["name"] is None
+        return communicator.sum(parameters["slope"] * parameters["count"].astype(float))
+
+    tree = {"slope": jnp.ones(()), "count": jnp.asarray(3), "name": None}
+    gradient = communicator.spmd(jax.grad(loss, allow_int=True))(tree)
+    assert gradient["slope"] == 3 * communicator.size
+
+
+def test_gradient_of_many_arrays_is_one_reduction(communicator):
+    def loss(parameters):
+        shared = communicator.replicate(parameters)
+        total = sum(jnp.sum(leaf**2) for leaf in shared)
+        return communicator.sum(total)
+
+    parameters = [jnp.ones(3), jnp.ones((2, 2)), jnp.ones(())]
+    program = communicator.spmd(jax.value_and_grad(loss))
+    text = jax.jit(program).lower(parameters).as_text()
+    count = text.count("@mpi_allreduce_ffi") + text.count('"stablehlo.all_reduce"')
+    travels = communicator.size > 1 or communicator.name == "mpi"
+    assert count == (2 if travels else 0)  # one for the value, one for the gradient
+
+
+# Compiled loops
+
+
+def test_loops_in_one_program(communicator):
+    def grow(x):
+        return communicator.sum(x) / 2
+
+    def program(x):
+        scanned, _ = jax.lax.scan(lambda x, _: (grow(x), None), x, length=4)
+        looped = jax.lax.fori_loop(0, 4, lambda _, x: grow(x), x)
+        bounded = jax.lax.while_loop(
+            lambda carry: carry[1] < 4, lambda c: (grow(c[0]), c[1] + 1), (x, 0)
+        )
+        chosen = jax.lax.cond(jnp.sum(looped) > 0, grow, lambda x: x, x)
+        return scanned, looped, bounded[0], chosen
+
+    exact = (communicator.size / 2) ** 4
+    *loops, chosen = communicator.spmd(program)(jnp.ones(2))
+    for result in loops:
+        np.testing.assert_array_equal(result, [exact, exact])
+    np.testing.assert_array_equal(chosen, [communicator.size / 2] * 2)
+
+
+def test_a_loop_ends_at_the_same_step_on_all_ranks(communicator):
+    def program():
+        mine = 1 + jnp.asarray(communicator.rank, float)
+
+        def halve(carry):
+            steps, x = carry
+            return steps + 1, communicator.sum(x * mine) / communicator.sum(2 * mine)
+
+        return jax.lax.while_loop(lambda c: c[1] > 1e-6, halve, (0, jnp.ones(())))[0]
+
+    np.testing.assert_array_equal(
+        on_each_rank(communicator, program), [20] * communicator.size
+    )
+
+
+def test_program_is_traced_once(communicator):
+    traces = []
+
+    def program(x):
+        traces.append(x)
+        return jax.grad(lambda y: communicator.sum(communicator.replicate(y)) ** 2)(x)
+
+    compiled = communicator.spmd(program)
+    first, second = compiled(1.0), compiled(2.0)
+    assert len(traces) == 1
+    assert (first, second) == (2 * communicator.size**2, 4 * communicator.size**2)
+
+
+def test_ten_thousand_reductions_leak_nothing(communicator):
+    def mean(x):
+        return communicator.sum(x) / communicator.size
+
+    loop = communicator.spmd(
+        lambda x: jax.lax.fori_loop(0, 100, lambda _, x: mean(x), x)
+    )
+    num_single = (
+        10_000 if communicator.size == 1 else 500
+    )  # slow where ranks share cores
+    calls = [(loop, 100), (communicator.spmd(mean), num_single)]
+    if communicator.name != "sharded":  # there a sum stands in a program only
+        calls.append((mean, num_single))
+    for call, num_calls in calls:
+        x = call(call(jnp.ones(16)))
+        before = resident_mebibytes()
+        for _ in range(num_calls):
+            x = call(x)
+        np.testing.assert_array_equal(x, np.ones(16))
+        assert resident_mebibytes() - before < 10
+
+
+def resident_mebibytes():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+# From one rank to all
+
+
+def test_broadcast_from_every_rank(communicator):
+    def from_root(root):
+        is_root = jnp.asarray(communicator.rank == root)
+        tree = {"x": jnp.where(is_root, root, jnp.nan), "is_root": is_root}
+        return communicator.broadcast(tree, root=root)
+
+    roots = range(communicator.size)
+    results = on_each_rank(communicator, lambda: [from_root(root) for root in roots])
+    for root, values in zip(roots, results, strict=True):
+        np.testing.assert_array_equal(values["x"], [root] * communicator.size)
+        assert np.all(values["is_root"])
+
+
+def test_broadcast_from_no_rank_is_refused(communicator):
+    size = communicator.size
+    program = communicator.spmd(lambda: communicator.broadcast(1.0, root=size))
+    with pytest.raises(ValueError, match="Expected a root from 0"):
+        program()
+
+
+# On the host
+
+
+def test_host_objects(communicator):
+    mine, count = communicator.process, communicator.num_processes
+    assert 0 <= mine < count
+    assert communicator.is_root == (mine == 0)
+    gathered = communicator.gather_objects({"process": mine})
+    assert gathered == [{"process": process} for process in range(count)]
+    last = communicator.broadcast_object(("name", mine), root=count - 1)
+    assert last == ("name", count - 1)
+    communicator.barrier()
+
+
+def test_host_rows_of_any_number(communicator):
+    mine, count = communicator.process, communicator.num_processes
+    rows = communicator.gather_rows(np.full((mine, 2), mine))
+    exact = np.repeat(np.arange(count), np.arange(count))
+    np.testing.assert_array_equal(rows, np.stack([exact, exact], axis=1))
+
+
+def test_disagreement_is_told_on_every_rank(communicator):
+    communicator.require_agreement({"steps": 400})
+    if communicator.num_processes > 1:
+        with pytest.raises(ValueError, match="steps = 0 on rank 0 and 1 on rank 1"):
+            communicator.require_agreement({"steps": communicator.process})
+
+
+def test_collectives_pass_their_own_checks(communicator):
+    results = check_collectives(communicator)
+    assert len(results) == 10
+    assert all(results.values()), results

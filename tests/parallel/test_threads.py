@@ -1,0 +1,76 @@
+"""Cores and threads of a process, and what a launcher says about it."""
+
+import os
+
+import pytest
+
+from physml.parallel.launcher import local_rank, num_launched
+from physml.parallel.threads import choose_cores, limit_threads
+
+LIMIT = """
+import os, sys, jax
+from physml.parallel.threads import limit_threads, num_xla_threads
+cores = limit_threads(int(sys.argv[1]))
+assert num_xla_threads() == 0
+jax.block_until_ready(jax.numpy.zeros(1))
+print(len(cores), num_xla_threads(), tuple(sorted(os.sched_getaffinity(0))) == cores)
+"""
+
+needs_binding = pytest.mark.skipif(
+    not hasattr(os, "sched_setaffinity"), reason="this system cannot bind processes"
+)
+
+
+@needs_binding
+def test_xla_starts_as_many_threads_as_asked_for(run_python):
+    assert run_python("-c", LIMIT, "1").stdout == "1 1 True\n"
+
+
+@needs_binding
+def test_oversubscription_is_told(run_python):
+    count = len(os.sched_getaffinity(0))
+    done = run_python("-c", LIMIT, str(count + 1))
+    assert (
+        f"{count + 1} threads were asked for, but this process may use" in done.stdout
+    )
+    assert done.stdout.endswith(f"{count} {count} True\n")
+
+
+@needs_binding
+def test_after_jax_has_started_it_is_too_late(run_python):
+    code = "import jax; jax.block_until_ready(jax.numpy.zeros(1))" + LIMIT
+    done = run_python("-c", code, "1")
+    assert "RunFailure: JAX has started its threads" in done.stdout
+
+
+def test_no_thread_is_refused():
+    with pytest.raises(ValueError, match="Expected num_threads >= 1, got 0"):
+        limit_threads(0)
+
+
+def test_ranks_of_a_host_take_different_cores():
+    cores = [choose_cores((2, 3, 6, 7), 2, rank) for rank in range(2)]
+    assert cores == [(2, 3), (6, 7)]
+
+
+def test_more_ranks_than_cores_take_turns():
+    assert [choose_cores((0, 1), 1, rank) for rank in range(3)] == [(0,), (1,), (0,)]
+
+
+def test_a_rank_bound_by_its_launcher_keeps_its_cores():
+    assert choose_cores((4, 5), 2, local_rank=1) == (4, 5)
+
+
+@pytest.mark.parametrize(
+    ("environment", "size", "local"),
+    [
+        ({}, 1, 0),
+        ({"OMPI_COMM_WORLD_SIZE": "4", "OMPI_COMM_WORLD_LOCAL_RANK": "3"}, 4, 3),
+        ({"PMI_SIZE": "8", "MPI_LOCALRANKID": "2"}, 8, 2),
+        ({"SLURM_STEP_NUM_TASKS": "16", "SLURM_LOCALID": "5"}, 16, 5),
+        ({"SLURM_NTASKS": "16"}, 1, 0),  # a job script before srun
+    ],
+)
+def test_launchers_tell_number_and_place(environment, size, local):
+    assert num_launched(environment) == size
+    assert local_rank(environment) == local
