@@ -2,7 +2,6 @@
 
 python experiments/smearing_fit.py
 python experiments/smearing_fit.py --neighbors 4 --noise 0.1 --out runs/noisy
-python experiments/smearing_fit.py --neighbors 2 --hidden-neighbors 3 --samples 2000
 """
 
 from dataclasses import dataclass
@@ -32,6 +31,8 @@ class SmearingFitConfiguration(FitConfiguration):
     """J of the hidden model, in units of energy."""
     hidden_deviation: float = 0.2
     """Standard deviation of the hidden model's coefficients."""
+    start_deviation: float = 0.1
+    """The same for the model's random starts."""
     quick: bool = False
     """Other defaults, for a short run: one smearing of 2 neighbors, 32 sites, 128
     samples."""
@@ -44,12 +45,9 @@ class SmearingFitConfiguration(FitConfiguration):
 
 def make_experiment(configuration: SmearingFitConfiguration) -> FitExperiment:
     """Draw the hidden model."""
-    coupling, deviation = configuration.hidden_coupling, configuration.hidden_deviation
+    coupling, neighbors = configuration.hidden_coupling, configuration.neighbors
     if not 0 < abs(coupling) < float("inf"):
         raise expected("a hidden coupling other than 0", coupling, "try 0.7")
-    if not 0 <= deviation < float("inf"):
-        raise expected("a hidden deviation >= 0", deviation, "try 0.2")
-    neighbors = configuration.neighbors
     hidden_neighbors = configuration.hidden_neighbors
     hidden_neighbors = neighbors if hidden_neighbors is None else hidden_neighbors
     return FitExperiment(
@@ -60,9 +58,13 @@ def make_experiment(configuration: SmearingFitConfiguration) -> FitExperiment:
             random_key(configuration.seed, "hidden"),
             hidden_neighbors,
             coupling=coupling,
-            deviation=deviation,
+            deviation=configuration.hidden_deviation,
         ),
-        initialize=partial(random_smeared_heisenberg, neighbors=neighbors),
+        initialize=partial(
+            random_smeared_heisenberg,
+            neighbors=neighbors,
+            deviation=configuration.start_deviation,
+        ),
     )
 
 

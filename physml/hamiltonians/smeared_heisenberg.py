@@ -132,8 +132,10 @@ def random_smeared_heisenberg(
     Raises
     ------
     ValueError
-        For a smearing without neighbors.
+        For a smearing without neighbors, or a deviation that is negative or NaN.
     """
+    if not 0 <= deviation < float("inf"):
+        raise expected("a deviation of the coefficients >= 0", deviation, "try 0.1")
     if any(number < 1 for number in neighbors):
         raise expected(
             "one neighbor or more in each smearing",

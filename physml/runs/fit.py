@@ -30,9 +30,7 @@ from physml.training.compiled_loop import state_template
 from physml.training.minimization import MinimizeResult, TrainingSnapshot
 from physml.training.records import Records
 
-CHECKED_SITES = (
-    8  # of the chain on which the pullback is checked: as good as a long one
-)
+CHECKED_SITES = 8  # of the chains on which the pullback is checked
 
 
 def run_fit(
@@ -156,6 +154,8 @@ def _report(
     print(_what_is_compared(hidden, learned, coefficients["max_coefficient_error"]))
     error = float(np.abs(couplings[0] - couplings[1]).max())
     print(f"Largest error {error:.1e}; after {result.steps} steps {result.outcome}.")
+    if hidden.reach <= learned.reach:
+        _warn_above(floor, result.value, test.energies / sites)
     run.finish(
         {
             "hidden_couplings": couplings[0].tolist(),
@@ -169,6 +169,15 @@ def _report(
             "outcome": result.outcome.name.lower(),
         }
     )
+
+
+def _warn_above(noise: float, loss: float, energies: jax.Array) -> None:
+    """Say so if neither noise nor rounding explains the loss."""
+    if loss > 2 * noise + 1e-12 * float(jnp.mean(energies**2)):
+        print(
+            "The loss is above the noise of the energies: a local minimum, or an "
+            "unfinished fit. Raise --starts, --start-deviation or --steps."
+        )
 
 
 def _padded(*rows: jax.Array) -> np.ndarray:

@@ -116,9 +116,7 @@ def fit_problem(
     batch_loss = regression.batch_loss(
         configuration.batch, random_key(configuration.seed, "batches")
     )
-    initialize = partial(
-        best_start, configuration, experiment.initialize, training, batch_loss
-    )
+    initialize = partial(best_start, configuration, experiment.initialize, regression)
     stages = optimizer_stages(
         configuration.optimizer,
         num_steps=configuration.steps,
@@ -155,14 +153,19 @@ def draw_samples(
 def best_start(
     configuration: FitConfiguration,
     initialize: Callable[[jax.Array], SmearedHeisenberg],
-    training: Samples,
-    batch_loss: Callable[..., jax.Array],
+    regression: Regression,
 ) -> SmearedHeisenberg:
-    """Return the best of random models, each with the coupling that suits it best."""
-    batch = jax.tree.map(lambda leaf: leaf[: configuration.batch], training)
+    """Return the best of random models, each with the coupling that suits it best.
+
+    Judged by as many samples as a batch has.
+    """
+    spins = regression.inputs[: configuration.batch]
+    targets = regression.targets[: configuration.batch]  # for each site
     return best_of_random_starts(
-        partial(batch_loss, step=0),
-        lambda key: initialize(key).with_best_coupling(*batch),
+        Regression(regression.function, spins, targets).loss(),
+        lambda key: initialize(key).with_best_coupling(
+            spins, targets * configuration.sites
+        ),
         random_key(configuration.seed, "start"),
         configuration.starts,
     )

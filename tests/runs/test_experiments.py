@@ -213,6 +213,7 @@ def test_fit_of_one_smearing_recovers_coefficients_and_couplings(tmp_path, capsy
         assert (tmp_path / picture).read_bytes().startswith(b"\x89PNG")
     assert not list(tmp_path.rglob("*.tmp*"))
     printed = capsys.readouterr().out
+    assert "above the noise" not in printed
     assert "pullback of energy: passed" in printed
     assert "model.coefficients[0]" in printed
 
@@ -238,6 +239,13 @@ def test_fit_of_a_longer_hidden_range_says_that_it_cannot_be_exact(tmp_path, cap
     assert "best of the model" in capsys.readouterr().out
 
 
+def test_an_unfinished_fit_says_so(tmp_path, capsys):
+    arguments = [*SMALL_FIT, "--optimizer", "adam", "--steps", 10, "--out", tmp_path]
+    assert run("smearing_fit", *arguments) == 0
+    assert result_of(tmp_path)["outcome"] == "step_limit"
+    assert "above the noise" in capsys.readouterr().out
+
+
 BAD_FIT_OPTIONS = [
     (["--noise", "nan"], "noise >= 0"),
     (["--neighbors", "0"], "one neighbor or more"),
@@ -249,7 +257,8 @@ BAD_FIT_OPTIONS = [
     (["--starts", "0"], "random start"),
     (["--hidden-coupling", "0"], "hidden coupling"),
     (["--hidden-coupling", "1e200"], "finite squares"),
-    (["--hidden-deviation", "inf"], "hidden deviation"),
+    (["--hidden-deviation", "inf"], "deviation of the coefficients >= 0"),
+    (["--start-deviation", "nan"], "deviation of the coefficients >= 0"),
     (["--target-gradient", "nan"], "target >= 0"),
 ]
 
