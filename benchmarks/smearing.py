@@ -25,7 +25,7 @@ from itertools import product
 from math import isqrt
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -43,6 +43,7 @@ COMPONENTS = 3
 HAND, AGAIN = "hand-written", "itself again"
 FORWARD, ROLL = "autodiff of its forward", "autodiff of roll"
 C_FLAGS: dict[str, list[str]] = {"C, one thread": [], "C, OpenMP": ["-fopenmp"]}
+DTYPES = ("float64", "float32")
 NAMES = (HAND, AGAIN, FORWARD, ROLL, *C_FLAGS)
 MOST_MEMORY = 6 * 2**30  # bytes of intermediate results that a program may take
 
@@ -64,8 +65,8 @@ Reasons = dict[str, str]  # why a program is not in its row
 class Options:
     """Time smearing, forward plus pullback, against autodiff and against C."""
 
-    lattices: tuple[str, ...] = ("chain", "square")
-    """Of chain and square."""
+    lattices: tuple[Literal["chain", "square"], ...] = ("chain", "square")
+    """Lattices."""
     sites: tuple[float, ...] = (1e3, 1e4, 1e5, 1e6, 1e7)
     """Numbers of sites."""
     coefficients: tuple[int, ...] = (1, 2, 8, 32)
@@ -335,8 +336,7 @@ def residual_table() -> str:
 
 def cases(options: Options) -> list[Case]:
     """Return the sweep."""
-    dtypes = ("float64", "float32")
-    sweep = product(options.lattices, options.sites, options.coefficients, dtypes)
+    sweep = product(options.lattices, options.sites, options.coefficients, DTYPES)
     return [Case(kind, int(n), count, dtype) for kind, n, count, dtype in sweep]
 
 
@@ -363,7 +363,8 @@ def table(rows: dict[Case, list[str]]) -> str:
     head = ["lattice", "sites", "coefficients", "dtype", f"{HAND}, ms"]
     head += [f"{name} / {HAND}" for name in NAMES[1:]]
     order = sorted(
-        rows, key=lambda c: (c.kind, c.num_sites, c.num_coefficients, c.dtype[::-1])
+        rows,
+        key=lambda c: (c.kind, c.num_sites, c.num_coefficients, DTYPES.index(c.dtype)),
     )
     return markdown_table(head, [rows[case] for case in order])
 

@@ -61,7 +61,9 @@ def neighbor_sum(
     else:
         stencil = _Stencil(field.shape, shells)
         flat = jnp.reshape(field, stencil.shape)
-        own, sums = flat, stencil.sums(_with_margins(flat, stencil.margins))
+        window = _with_margins(flat, stencil.margins)
+        own = stencil.shifted(window, [0] * len(stencil.margins))
+        sums = stencil.sums(window)
     terms = [a * x for a, x in zip(coefficients, sums, strict=True)]
     total = _total([own, *terms] if identity else terms)
     return jnp.reshape(total, field.shape)
@@ -157,11 +159,12 @@ class _Stencil:
     def sums(self, window: jax.Array) -> list[jax.Array]:
         """Return A_s field for each shell, in a window without its margins."""
         return [
-            _total([self._shifted(window, step) for step in shell])
+            _total([self.shifted(window, step) for step in shell])
             for shell in self.shells
         ]
 
-    def _shifted(self, window: jax.Array, step: tuple[int, ...]) -> jax.Array:
+    def shifted(self, window: jax.Array, step: Sequence[int]) -> jax.Array:
+        """Return the field at i + step, in a window without its margins."""
         batch = window.ndim - len(step)
         starts = [m + d for m, d in zip(self.margins, step, strict=True)]
         ends = [
@@ -181,14 +184,16 @@ def _cover(
     In a large field the inside, where no site reaches over an edge, is read in place.
     The seam of an axis, a margin to each side of its edge, is a small window.
     """
-    is_large = left.size >= LARGE
-    for axis, margin in enumerate(margins, start=left.ndim - len(margins)):
-        n = left.shape[axis]
-        later = margins[len(margins) - left.ndim + axis + 1 :]
-        if is_large and n > 2 * margin > 0:
-            seam = _around_edge(right, axis, 2 * margin)
-            yield _around_edge(left, axis, margin), _with_margins(seam, later)
-            left = lax.slice_in_dim(left, margin, n - margin, axis=axis)
+    if left.size < LARGE:
+        yield left, _with_margins(right, margins)
+        return
+    batch = left.ndim - len(margins)
+    for k, margin in enumerate(margins):
+        n, later = left.shape[batch + k], margins[k + 1 :]
+        if n > 2 * margin > 0:
+            seam = _around_edge(right, batch + k, 2 * margin)
+            yield _around_edge(left, batch + k, margin), _with_margins(seam, later)
+            left = lax.slice_in_dim(left, margin, n - margin, axis=batch + k)
         else:
             right = _with_margins(right, [margin, *[0] * len(later)])
     yield left, right
@@ -210,6 +215,8 @@ def _with_margins(field: jax.Array, margins: Sequence[int]) -> jax.Array:
     batch = field.ndim - len(margins)
     padded = jnp.pad(field, [(0, 0)] * batch + [(m, m) for m in margins])
     for axis, margin in enumerate(margins, start=batch):
+        if margin == 0:
+            continue
         n = field.shape[axis]
         low, high = np.arange(margin), np.arange(n + margin, n + 2 * margin)
         sites = (*[slice(None)] * axis, np.concatenate([low, high]))
