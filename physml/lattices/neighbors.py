@@ -28,9 +28,9 @@ from physml.lattices.bravais import BravaisLattice
 Displacements = tuple[tuple[int, ...], ...]
 
 # Measured on a processor, benchmarks/smearing.md; they change the speed only.
+LONG = 10_000  # entries from which a sum is worth cutting into running sums
 LARGE = 100_000  # entries from which products read the inside of a lattice in place
 RUNNING_SUMS = 8  # the latency of an addition times the additions in one cycle
-LONG = 10_000  # entries from which a sum is worth cutting into running sums
 
 
 @partial(jax.jit, static_argnames=("shells", "identity"), inline=True)
@@ -93,10 +93,16 @@ def neighbor_products(
     left, right = (jnp.reshape(x, stencil.shape) for x in (left, right))
     first = left.ndim - len(stencil.margins) if keep_batch else 0
     axes = tuple(range(first, left.ndim))
+    # With several shells a smaller field is best read from the copy with a margin that
+    # a sum of the same field has made; with one shell there is none.
+    if left.size >= (LARGE if len(shells) > 1 else LONG):
+        cover = list(_cover(left, right, stencil.margins))
+    else:
+        cover = [(left, _with_margins(right, stencil.margins))]
     return _total(
         [
             _sums_in_one_pass([box * x for x in stencil.sums(window)], axes)
-            for box, window in _cover(left, right, stencil.margins)
+            for box, window in cover
         ]
     )
 
@@ -181,12 +187,9 @@ def _cover(
 ) -> Iterator[tuple[jax.Array, jax.Array]]:
     """Cut a lattice into boxes: yield `left` there, and `right` with its margins.
 
-    In a large field the inside, where no site reaches over an edge, is read in place.
-    The seam of an axis, a margin to each side of its edge, is a small window.
+    The inside, where no site reaches over an edge, is read in place. The seam of an
+    axis, a margin to each side of its edge, is a small window.
     """
-    if left.size < LARGE:
-        yield left, _with_margins(right, margins)
-        return
     batch = left.ndim - len(margins)
     for k, margin in enumerate(margins):
         n, later = left.shape[batch + k], margins[k + 1 :]
