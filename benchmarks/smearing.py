@@ -1,30 +1,37 @@
 """Time smearing, forward plus pullback, against autodiff and against C.
 
-    python benchmarks/smearing.py                             # everything, one hour
+    python benchmarks/smearing.py --out TABLES       # everything, half an hour
     python benchmarks/smearing.py --sites 1e3 1e5 --coefficients 2 8    # one minute
 
-All programs of a row run in turn in one process; a ratio is taken within one turn, so
-that a busy machine slows both sides. Needs gcc.
+Each row of the table has a process of its own, in which its programs run in turn; a
+ratio is taken within one turn, so that a busy machine slows both sides. The
+hand-written program is timed twice in a turn: the ratio of the two says how much a
+ratio is worth. A program that compiles or runs too long, or that the system ends, is
+left out of its row with the reason. With --out every row is kept at once, and rows that
+are there already are not measured again. Needs gcc.
 """
 
-import argparse
 import ctypes
+import json
+import multiprocessing
 import os
-import platform
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import product
 from math import isqrt
+from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import tyro
+from reporting import machine, markdown_table
 
 import physml
 from physml.lattices import BravaisLattice, chain, square
@@ -33,9 +40,45 @@ from physml.layers import smear
 
 HERE = Path(__file__).parent
 COMPONENTS = 3
-HAND = "hand-written"
-Program = Callable[[], object]
+HAND, AGAIN = "hand-written", "itself again"
+FORWARD, ROLL = "autodiff of its forward", "autodiff of roll"
+C_FLAGS: dict[str, list[str]] = {"C, one thread": [], "C, OpenMP": ["-fopenmp"]}
+DTYPES = ("float64", "float32")
+NAMES = (HAND, AGAIN, FORWARD, ROLL, *C_FLAGS)
 MOST_MEMORY = 6 * 2**30  # bytes of intermediate results that a program may take
+
+# The C library's `free` gives large blocks back to the system, so that a program of
+# 1e6 sites spends most of its time on getting them again. A program that runs in a
+# compiled loop has its memory once, as the C loop here has.
+KEEP_MEMORY = {
+    "MALLOC_TOP_PAD_": "1000000000",
+    "MALLOC_MMAP_THRESHOLD_": "4294967296",
+    "MALLOC_TRIM_THRESHOLD_": "8589934592",
+}
+
+Program = Callable[[], object]
+Times = dict[str, list[float]]  # seconds of one call, for each turn
+Reasons = dict[str, str]  # why a program is not in its row
+
+
+@dataclass(frozen=True)
+class Options:
+    """Time smearing, forward plus pullback, against autodiff and against C."""
+
+    lattices: tuple[Literal["chain", "square"], ...] = ("chain", "square")
+    """Lattices."""
+    sites: tuple[float, ...] = (1e3, 1e4, 1e5, 1e6, 1e7)
+    """Numbers of sites."""
+    coefficients: tuple[int, ...] = (1, 2, 8, 32)
+    """Numbers of coefficients."""
+    seconds: float = 2.0
+    """Of measurement for each row, about."""
+    limit: float = 60.0
+    """Seconds for one program to be compiled and to run once."""
+    keep_memory: bool = True
+    """Let the C library keep freed memory instead of returning it to the system."""
+    out: Path | None = None
+    """Folder for smearing.md and smearing.jsonl; rows in there are not run again."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +122,13 @@ def roll_smear(spins: jax.Array, coefficients: jax.Array, shells: tuple) -> jax.
     return total
 
 
+def temporary_bytes(program: jax.stages.Compiled) -> int:
+    """Return what a compiled program needs for its intermediate results."""
+    memory = program.memory_analysis()
+    assert memory is not None
+    return memory.temp_size_in_bytes
+
+
 def jax_program(smeared: Callable, arrays: list[np.ndarray]) -> Program | str:
     """Return the compiled forward plus pullback, or how much memory it would take."""
     spins, coefficients, cotangent = map(jnp.asarray, arrays)
@@ -89,7 +139,7 @@ def jax_program(smeared: Callable, arrays: list[np.ndarray]) -> Program | str:
         return value, *pull(cotangent)
 
     program = both.lower(spins, coefficients, cotangent).compile()
-    memory = program.memory_analysis().temp_size_in_bytes
+    memory = temporary_bytes(program)
     if memory > MOST_MEMORY:
         return f"needs {memory / 2**30:.0f} GiB"
     return lambda: jax.block_until_ready(program(spins, coefficients, cotangent))
@@ -122,101 +172,146 @@ def c_program(library: Path, case: Case, arrays: list[np.ndarray]) -> Program:
     return run
 
 
-def programs(case: Case, libraries: dict[str, Path]) -> dict[str, Program | str]:
-    """Return every program of one row, a string where it takes too much memory."""
+def build(name: str, case: Case, folder: Path) -> Program | str:
+    """Return one program of a row, or why there is none."""
     arrays = case.arrays()
     lattice = None if case.kind == "chain" else case.lattice
-    hand = partial(smear, lattice=lattice)
-    built: dict[str, Program | str] = {
-        HAND: jax_program(hand, arrays),
-        "autodiff of its forward": jax_program(
-            partial(hand, derivative="autodiff"), arrays
-        ),
-        "autodiff of roll": jax_program(
-            partial(roll_smear, shells=case.shells), arrays
-        ),
+    smeared = {
+        HAND: partial(smear, lattice=lattice),
+        FORWARD: partial(smear, lattice=lattice, derivative="autodiff"),
+        ROLL: partial(roll_smear, shells=case.shells),
     }
-    for name, library in libraries.items():
-        built[name] = c_program(library, case, arrays)
-    require_equal(case, runnable(built))
-    return built
+    if name in smeared:
+        return jax_program(smeared[name], arrays)
+    return c_program(folder / f"{name}.so", case, arrays)
 
 
-def runnable(built: dict[str, Program | str]) -> dict[str, Program]:
-    """Leave out what takes too much memory."""
-    return {name: run for name, run in built.items() if not isinstance(run, str)}
+def flat_result(run: Program) -> list[np.ndarray]:
+    """Run a program and return its numbers."""
+    return [np.asarray(x, float).ravel() for x in run()]  # type: ignore[attr-defined]
 
 
-def require_equal(case: Case, built: dict[str, Program]) -> None:
-    """Stop unless all programs give the same numbers, to rounding in a long sum."""
-    results = {
-        name: [np.asarray(x, float).ravel() for x in run()]
-        for name, run in built.items()
-    }
+def require_equal(
+    name: str, case: Case, result: list[np.ndarray], wanted: list[np.ndarray]
+) -> None:
+    """Stop unless a program gives the same numbers, to rounding in a long sum."""
     terms = 16 * case.num_coefficients * np.sqrt(COMPONENTS * case.num_sites)
     bound = terms * np.finfo(case.dtype).eps
-    for name, arrays in results.items():
-        for got, want in zip(arrays, results[HAND], strict=True):
-            error = np.abs(got - want).max() / np.abs(want).max()
-            if not error <= bound:
-                raise SystemExit(f"{case}: {name} is off by {error:.1e} > {bound:.1e}")
+    for got, want in zip(result, wanted, strict=True):
+        error = np.abs(got - want).max() / np.abs(want).max()
+        if not error <= bound:
+            raise SystemExit(f"{case}: {name} is off by {error:.1e} > {bound:.1e}")
 
 
-def timed(built: dict[str, Program], seconds: float) -> dict[str, np.ndarray]:
-    """Run the programs in turn; return the seconds of each turn."""
+def timed(built: dict[str, Program], seconds: float) -> Times:
+    """Run the programs in turns, in random order; return the seconds of each turn."""
     start = time.perf_counter()
     for run in built.values():
         run()
     round_time = time.perf_counter() - start
     repeats = max(1, int(0.002 / (round_time / len(built)))) if round_time < 0.01 else 1
     turns = int(np.clip(seconds / (round_time * repeats), 4, 200))
-    times: dict[str, list[float]] = {name: [] for name in built}
-    for turn in range(turns):
-        order = list(built)[turn % len(built) :] + list(built)[: turn % len(built)]
-        for name in order:
+    times: Times = {name: [] for name in built}
+    random = np.random.default_rng(0)
+    for _ in range(turns):
+        for name in random.permutation(list(built)):
             run = built[name]
             start = time.perf_counter()
             for _ in range(repeats):
                 run()
             times[name].append((time.perf_counter() - start) / repeats)
-    return {name: np.array(values) for name, values in times.items()}
+    return times
 
 
-def row(case: Case, built: dict[str, Program | str], seconds: float) -> str:
+def measure(
+    case: Case, skip: Reasons, folder: Path, seconds: float, parent: Connection
+) -> None:
+    """Build and time the programs of a row; tell the parent process what goes on."""
+    physml.enable_x64()
+    built: dict[str, Program] = {}
+    left_out = dict(skip)
+    wanted: list[np.ndarray] = []
+    for name in NAMES:
+        if name == AGAIN or name in skip:
+            continue
+        parent.send(name)
+        program = build(name, case, folder)
+        if isinstance(program, str):
+            left_out[name] = program
+            continue
+        result = flat_result(program)
+        wanted = wanted or result
+        require_equal(name, case, result, wanted)
+        built[name] = program
+    parent.send("the measurement")
+    parent.send((timed(built | {AGAIN: built[HAND]}, seconds), left_out))
+
+
+def attempt(
+    case: Case, skip: Reasons, folder: Path, options: Options
+) -> tuple[Times | str, Any]:
+    """Measure a row in a process of its own; or say which program failed, and why."""
+    context = multiprocessing.get_context("spawn")
+    parent, child = context.Pipe()
+    arguments = (case, skip, folder, options.seconds, child)
+    process = context.Process(target=measure, args=arguments)
+    process.start()
+    child.close()
+    message: Any = "the start"
+    try:
+        while isinstance(message, str):
+            name = message
+            if not parent.poll(options.limit):
+                return name, f"over {options.limit:.0f} s"
+            message = parent.recv()
+    except EOFError:
+        process.join()
+        return name, f"ended with exit code {process.exitcode}"
+    else:
+        return message
+    finally:
+        process.kill()
+        process.join()
+
+
+def run_row(case: Case, folder: Path, options: Options) -> tuple[Times, Reasons]:
+    """Measure a row, without the programs that do not come to an end."""
+    skip: Reasons = {}
+    while True:
+        first, second = attempt(case, skip, folder, options)
+        if not isinstance(first, str):
+            return first, second
+        if first not in NAMES or first == HAND:
+            raise SystemExit(f"{case}: {first} {second}")
+        skip[first] = f"not run: {second}"
+
+
+def cells(case: Case, times: Times, left_out: Reasons) -> list[str]:
     """Return a line of the table: milliseconds, then ratios with their quartiles."""
-    times = timed(runnable(built), seconds)
-    hand = times[HAND]
-    cells = [case.kind, f"{case.num_sites:.0e}", str(case.num_coefficients), case.dtype]
-    cells.append(f"{1e3 * np.median(hand):.3g}")
-    for name, run in built.items():
-        if isinstance(run, str):
-            cells.append(run)
-        elif name != HAND:
-            low, middle, high = np.quantile(times[name] / hand, [0.25, 0.5, 0.75])
-            cells.append(f"{middle:.2f} ({low:.2f}-{high:.2f})")
-    return "| " + " | ".join(cells) + " |"
+    hand = np.array(times[HAND])
+    line = [case.kind, f"{case.num_sites:.0e}", str(case.num_coefficients), case.dtype]
+    line.append(f"{1e3 * np.median(hand):.3g}")
+    for name in NAMES[1:]:
+        if name in times:
+            ratio = np.array(times[name]) / hand
+            low, middle, high = np.quantile(ratio, [0.25, 0.5, 0.75])
+            line.append(f"{middle:.2f} ({low:.2f}-{high:.2f})")
+        else:
+            line.append(left_out[name])
+    return line
 
 
-def compiled(folder: Path) -> dict[str, Path]:
+def compile_c(folder: Path) -> None:
     """Compile the C loop, with one thread and with OpenMP."""
-    libraries = {}
-    # Threads of OpenMP that wait by spinning would slow down the program after them.
-    os.environ["OMP_WAIT_POLICY"] = "passive"
-    for name, flags in (("C, one thread", []), ("C, OpenMP", ["-fopenmp"])):
-        target = folder / f"smearing{len(libraries)}.so"
+    for name, flags in C_FLAGS.items():
         command = ["gcc", "-O3", "-march=native", *flags, "-shared", "-fPIC"]
-        source = str(HERE / "smearing.c")
-        subprocess.run([*command, source, "-o", str(target)], check=True)
-        libraries[name] = target
-    return libraries
+        target = str(folder / f"{name}.so")
+        subprocess.run([*command, str(HERE / "smearing.c"), "-o", target], check=True)
 
 
-def residual_table() -> list[str]:
+def residual_table() -> str:
     """Return what stacked layers keep for the pullback, in units of the spins."""
-    lines = [
-        "| layers | residuals / spins | hand-written peak / spins |",
-        "|---|---|---|",
-    ]
+    rows = []
     spins = jnp.zeros((100_000, COMPONENTS))
     coefficients = jnp.full(8, 0.01)
     for layers in (1, 2, 5, 10):
@@ -233,49 +328,67 @@ def residual_table() -> list[str]:
             value, pull = jax.vjp(stack, spins, a)
             return value, pull(value)
 
-        memory = jax.jit(both).lower(spins, coefficients).compile().memory_analysis()
-        peak = memory.temp_size_in_bytes / spins.nbytes
-        lines.append(f"| {layers} | {kept / spins.nbytes:.2f} | {peak:.2f} |")
-    return lines
+        program = jax.jit(both).lower(spins, coefficients).compile()
+        peak = temporary_bytes(program) / spins.nbytes
+        rows.append((layers, f"{kept / spins.nbytes:.2f}", f"{peak:.2f}"))
+    return markdown_table(("layers", "residuals / spins", "peak / spins"), rows)
 
 
-def cases(options: argparse.Namespace) -> list[Case]:
+def cases(options: Options) -> list[Case]:
     """Return the sweep."""
-    dtypes = ("float64", "float32")
-    sweep = product(options.lattices, options.sites, options.coefficients, dtypes)
+    sweep = product(options.lattices, options.sites, options.coefficients, DTYPES)
     return [Case(kind, int(n), count, dtype) for kind, n, count, dtype in sweep]
 
 
-def machine() -> str:
-    """Describe the machine."""
-    info = Path("/proc/cpuinfo")
-    names = [x for x in info.read_text().splitlines() if x.startswith("model name")]
-    model = names[0].split(":")[1].strip() if names else platform.processor()
-    return f"{model}, {len(names)} cores, {platform.system()}, jax {jax.__version__}"
+def read_rows(out: Path | None) -> dict[Case, list[str]]:
+    """Return the rows that an earlier run has left."""
+    path = out / "smearing.jsonl" if out else None
+    if path is None or not path.exists():
+        return {}
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    return {Case(**line["case"]): line["cells"] for line in lines}
 
 
-def main() -> None:
-    """Print the tables as Markdown."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    add = partial(parser.add_argument, nargs="+")
-    add("--lattices", default=["chain", "square"], choices=["chain", "square"])
-    add("--sites", type=float, default=[1e3, 1e4, 1e5, 1e6, 1e7])
-    add("--coefficients", type=int, default=[1, 2, 8, 32])
-    parser.add_argument("--seconds", type=float, default=2.0, help="for each row")
-    options = parser.parse_args()
-    physml.enable_x64()
-    print(f"Machine: {machine()}.\nCommand: `python {' '.join(sys.argv)}`.\n")
+def write(out: Path, case: Case, times: Times, rows: dict[Case, list[str]]) -> None:
+    """Add a row to the files."""
+    out.mkdir(parents=True, exist_ok=True)
+    line: dict[str, Any] = {"case": asdict(case), "cells": rows[case], "times": times}
+    with (out / "smearing.jsonl").open("a") as file:
+        file.write(json.dumps(line) + "\n")
+    (out / "smearing.md").write_text(f"Machine: {machine()}\n\n{table(rows)}")
+
+
+def table(rows: dict[Case, list[str]]) -> str:
+    """Return all rows as Markdown, in the order of the sweep."""
+    head = ["lattice", "sites", "coefficients", "dtype", f"{HAND}, ms"]
+    head += [f"{name} / {HAND}" for name in NAMES[1:]]
+    order = sorted(
+        rows,
+        key=lambda c: (c.kind, c.num_sites, c.num_coefficients, DTYPES.index(c.dtype)),
+    )
+    return markdown_table(head, [rows[case] for case in order])
+
+
+def main(options: Options) -> None:
+    """Measure the rows, print each, and print the table of the memory."""
+    # Threads of OpenMP that wait by spinning would slow down the program after them.
+    os.environ["OMP_WAIT_POLICY"] = "passive"
+    if options.keep_memory:
+        os.environ.update(KEEP_MEMORY)  # read when a process starts
+    rows = read_rows(options.out)
     with tempfile.TemporaryDirectory() as folder:
-        libraries = compiled(Path(folder))
-        names = ["autodiff of its forward", "autodiff of roll", *libraries]
-        head = ["lattice", "sites", "coefficients", "dtype", f"{HAND}, ms"]
-        head += [f"{name} / {HAND}" for name in names]
-        print("| " + " | ".join(head) + " |\n" + "|---" * len(head) + "|")
+        compile_c(Path(folder))
         for case in cases(options):
-            built = programs(case, libraries)
-            print(row(case, built, options.seconds), flush=True)
-    print("\n" + "\n".join(residual_table()))
+            if case in rows:
+                continue
+            times, left_out = run_row(case, Path(folder), options)
+            rows[case] = cells(case, times, left_out)
+            print("| " + " | ".join(rows[case]) + " |", flush=True)
+            if options.out:
+                write(options.out, case, times, rows)
+    physml.enable_x64()
+    print("\n" + table(rows) + "\n" + residual_table())
 
 
 if __name__ == "__main__":
-    main()
+    main(tyro.cli(Options))

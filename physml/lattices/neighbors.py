@@ -9,17 +9,17 @@ With T_d the translation :math:`(T_d x)_i = x_{i+d}`, indices modulo the lattice
 
 Each set :math:`D_s` holds with d also -d, so every :math:`A_s` is symmetric. Arrays are
 (..., n_1, ..., n_d, components). The last direction and the components are contiguous
-in memory, so away from the edges a translation is a slice of a flat array, shifted by
-a multiple of the number of components, which XLA turns into vectorized loops without
-copies. The edges are small and are done apart, from windows joined around the edge.
+in memory and are taken as one axis. In a copy of the field with a periodic margin every
+translation is then a slice, shifted along that axis by a multiple of the number of
+components, and XLA adds the slices up in one vectorized loop.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from physml.failures import expected, expected_type
@@ -28,14 +28,18 @@ from physml.lattices.bravais import BravaisLattice
 Displacements = tuple[tuple[int, ...], ...]
 
 # Measured on a processor, benchmarks/smearing.md; they change the speed only.
-LARGE = 100_000  # entries from which the edges of a lattice are done apart
-RUNNING_SUMS = 8  # the latency of an addition times the additions in one cycle
 LONG = 10_000  # entries from which a sum is worth cutting into running sums
+LARGE = 100_000  # entries from which products read the inside of a lattice in place
+RUNNING_SUMS = 8  # the latency of an addition times the additions in one cycle
 
 
-@partial(jax.jit, static_argnames="shells", inline=True)
+@partial(jax.jit, static_argnames=("shells", "identity"), inline=True)
 def neighbor_sum(
-    field: jax.Array, coefficients: jax.Array, shells: tuple[Displacements, ...]
+    field: jax.Array,
+    coefficients: jax.Array,
+    shells: tuple[Displacements, ...],
+    *,
+    identity: bool = False,
 ) -> jax.Array:
     """Return sum_s a_s sum_(d in shell s) field[i + d].
 
@@ -48,21 +52,21 @@ def neighbor_sum(
     shells
         The displacements of each shell, at least one; any integers, taken modulo
         the lattice.
+    identity
+        True adds field[i].
     """
-    num_reads = sum(len(shell) for shell in shells)
-    if len(shells) == 1 or (num_reads <= 4 and field.size >= LARGE):
-        # So few reads that XLA joins them best by itself.
-        rolled = [_rolled_sum(field, shell) for shell in shells]
-        return _total([a * x for a, x in zip(coefficients, rolled, strict=True)])
-    stencil = _Stencil(field.shape, shells)
-    flat = jnp.reshape(field, stencil.flat_shape)
-    result = jnp.zeros_like(flat)
-    offset = [0] * (flat.ndim - len(stencil.sizes))
-    for region in stencil.regions(flat):
-        sums = stencil.sums(region)
-        value = _total([a * x for a, x in zip(coefficients, sums, strict=True)])
-        result = lax.dynamic_update_slice(result, value, [*offset, *region.starts])
-    return jnp.reshape(result, field.shape)
+    if len(shells) == 1:
+        # So few reads that XLA joins them best by itself, without the copy.
+        own, sums = field, [_rolled_sum(field, shells[0])]
+    else:
+        stencil = _Stencil(field.shape, shells)
+        flat = jnp.reshape(field, stencil.shape)
+        window = _with_margins(flat, stencil.margins)
+        own = stencil.shifted(window, [0] * len(stencil.margins))
+        sums = stencil.sums(window)
+    terms = [a * x for a, x in zip(coefficients, sums, strict=True)]
+    total = _total([own, *terms] if identity else terms)
+    return jnp.reshape(total, field.shape)
 
 
 @partial(jax.jit, static_argnames=("shells", "keep_batch"), inline=True)
@@ -86,17 +90,21 @@ def neighbor_products(
         False over the leading axes too, to shape (number of shells,).
     """
     stencil = _Stencil(left.shape, shells)
-    # Otherwise XLA keeps the sums of the forward for the pullback, a large array.
-    right = lax.optimization_barrier(jnp.reshape(right, stencil.flat_shape))
-    left = jnp.reshape(left, stencil.flat_shape)
-    first = left.ndim - len(stencil.sizes) if keep_batch else 0
+    left, right = (jnp.reshape(x, stencil.shape) for x in (left, right))
+    first = left.ndim - len(stencil.margins) if keep_batch else 0
     axes = tuple(range(first, left.ndim))
-    totals = []
-    for region in stencil.regions(right):
-        box = region.cut(left)
-        terms = [box * x for x in stencil.sums(region)]
-        totals.append(_sums_in_one_pass(terms, axes))
-    return _total(totals)
+    # With several shells a smaller field is best read from the copy with a margin that
+    # a sum of the same field has made; with one shell there is none.
+    if left.size >= (LARGE if len(shells) > 1 else LONG):
+        cover = list(_cover(left, right, stencil.margins))
+    else:
+        cover = [(left, _with_margins(right, stencil.margins))]
+    return _total(
+        [
+            _sums_in_one_pass([box * x for x in stencil.sums(window)], axes)
+            for box, window in cover
+        ]
+    )
 
 
 def _rolled_sum(field: jax.Array, shell: Displacements) -> jax.Array:
@@ -138,47 +146,15 @@ def _add_each(left: tuple, right: tuple) -> tuple:
     return tuple(a + b for a, b in zip(left, right, strict=True))
 
 
-@dataclass(frozen=True)
-class _Region:
-    """A box of sites that is summed in one loop.
-
-    Parameters
-    ----------
-    window
-        The field on the box and a margin around it.
-    starts, sizes
-        The box, along the lattice axes of the flattened field.
-    """
-
-    window: jax.Array
-    starts: tuple[int, ...]
-    sizes: tuple[int, ...]
-
-    def shifted(self, step: Sequence[int], margins: Sequence[int]) -> jax.Array:
-        """Return the field at the box shifted by a step."""
-        batch = self.window.shape[: self.window.ndim - len(self.sizes)]
-        starts = [m + d for m, d in zip(margins, step, strict=True)]
-        ends = [start + n for start, n in zip(starts, self.sizes, strict=True)]
-        zeros = [0] * len(batch)
-        return lax.slice(self.window, [*zeros, *starts], [*batch, *ends])
-
-    def cut(self, field: jax.Array) -> jax.Array:
-        """Return the box of another field."""
-        batch = field.shape[: field.ndim - len(self.sizes)]
-        ends = [start + n for start, n in zip(self.starts, self.sizes, strict=True)]
-        return lax.slice(field, [*[0] * len(batch), *self.starts], [*batch, *ends])
-
-
 class _Stencil:
     """The shells as shifts of a field whose last direction holds the components."""
 
     def __init__(self, shape: Sequence[int], shells: tuple[Displacements, ...]) -> None:
         dimension = len(shells[0][0])
         *leading, components = shape
-        lattice = leading[len(leading) - dimension :]
+        batch, lattice = leading[:-dimension], leading[-dimension:]
         strides = [1] * (dimension - 1) + [components]
-        self.sizes = [n * stride for n, stride in zip(lattice, strides, strict=True)]
-        self.flat_shape = (*leading[: len(leading) - dimension], *self.sizes)
+        self.shape = (*batch, *_scaled(lattice, strides))
         self.shells = [
             [_scaled(_centered(step, lattice), strides) for step in shell]
             for shell in shells
@@ -186,65 +162,72 @@ class _Stencil:
         steps = [step for shell in self.shells for step in shell]
         self.margins = [max(abs(step[k]) for step in steps) for k in range(dimension)]
 
-    def regions(self, field: jax.Array) -> list[_Region]:
-        """Cut the lattice into the inside, read in place, and its edges.
-
-        Sites that reach over no edge are by far the most, and need no copy with a
-        margin; the edges of each axis are windows of three margins.
-        """
-        axes = range(len(self.sizes))
-        split = [k for k in axes if self.sizes[k] > 2 * self.margins[k] > 0]
-        if field.size < LARGE:
-            split = []
-        regions = [self._region(field, dict.fromkeys(split, "inside"))]
-        for position, axis in enumerate(split):
-            before = dict.fromkeys(split[:position], "inside")
-            for side in ("low", "high"):
-                regions.append(self._region(field, before | {axis: side}))
-        return regions
-
-    def _region(self, field: jax.Array, modes: dict[int, str]) -> _Region:
-        starts, sizes = [], []
-        offset = field.ndim - len(self.sizes)
-        for k, (n, margin) in enumerate(zip(self.sizes, self.margins, strict=True)):
-            mode = modes.get(k, "whole")
-            start, size = {
-                "inside": (margin, n - 2 * margin),
-                "low": (0, margin),
-                "high": (n - margin, margin),
-                "whole": (0, n),
-            }[mode]
-            field = _window(field, offset + k, start - margin, size + 2 * margin)
-            starts.append(start)
-            sizes.append(size)
-        if any(modes.get(k) != "inside" for k in range(len(self.sizes))):
-            # Otherwise XLA repeats the joins, with branches, in every shifted read.
-            field = lax.optimization_barrier(field)
-        return _Region(field, tuple(starts), tuple(sizes))
-
-    def sums(self, region: _Region) -> list[jax.Array]:
-        """Return A_s field on a region, for each shell."""
+    def sums(self, window: jax.Array) -> list[jax.Array]:
+        """Return A_s field for each shell, in a window without its margins."""
         return [
-            _total([region.shifted(step, self.margins) for step in shell])
+            _total([self.shifted(window, step) for step in shell])
             for shell in self.shells
         ]
 
+    def shifted(self, window: jax.Array, step: Sequence[int]) -> jax.Array:
+        """Return the field at i + step, in a window without its margins."""
+        batch = window.ndim - len(step)
+        starts = [m + d for m, d in zip(self.margins, step, strict=True)]
+        ends = [
+            n - m + d
+            for n, m, d in zip(window.shape[batch:], self.margins, step, strict=True)
+        ]
+        return lax.slice(
+            window, [*[0] * batch, *starts], [*window.shape[:batch], *ends]
+        )
 
-def _window(field: jax.Array, axis: int, start: int, size: int) -> jax.Array:
-    """Return entries start, ..., start + size - 1 along an axis, continued around."""
+
+def _cover(
+    left: jax.Array, right: jax.Array, margins: Sequence[int]
+) -> Iterator[tuple[jax.Array, jax.Array]]:
+    """Cut a lattice into boxes: yield `left` there, and `right` with its margins.
+
+    The inside, where no site reaches over an edge, is read in place. The seam of an
+    axis, a margin to each side of its edge, is a small window.
+    """
+    batch = left.ndim - len(margins)
+    for k, margin in enumerate(margins):
+        n, later = left.shape[batch + k], margins[k + 1 :]
+        if n > 2 * margin > 0:
+            seam = _around_edge(right, batch + k, 2 * margin)
+            yield _around_edge(left, batch + k, margin), _with_margins(seam, later)
+            left = lax.slice_in_dim(left, margin, n - margin, axis=batch + k)
+        else:
+            right = _with_margins(right, [margin, *[0] * len(later)])
+    yield left, right
+
+
+def _around_edge(field: jax.Array, axis: int, size: int) -> jax.Array:
+    """Join the last and the first entries of an axis."""
     n = field.shape[axis]
-    pieces = [
-        (max(start, 0), min(start + size, n)),
-        (0, start + size - n),
-    ]
-    if start < 0:
-        pieces.insert(0, (n + start, n))
-    parts = [
-        lax.slice_in_dim(field, first, last, axis=axis)
-        for first, last in pieces
-        if first < last
-    ]
-    return parts[0] if len(parts) == 1 else lax.concatenate(parts, axis)
+    last = lax.slice_in_dim(field, n - size, n, axis=axis)
+    return lax.concatenate([last, lax.slice_in_dim(field, 0, size, axis=axis)], axis)
+
+
+def _with_margins(field: jax.Array, margins: Sequence[int]) -> jax.Array:
+    """Continue the last axes periodically by a margin to both sides.
+
+    Joined from pieces with `concatenate` the copy can be a hundred times slower: XLA
+    then runs over all entries for each piece, with masked reads outside of the array.
+    """
+    batch = field.ndim - len(margins)
+    padded = jnp.pad(field, [(0, 0)] * batch + [(m, m) for m in margins])
+    for axis, margin in enumerate(margins, start=batch):
+        if margin == 0:
+            continue
+        n = field.shape[axis]
+        low, high = np.arange(margin), np.arange(n + margin, n + 2 * margin)
+        sites = (*[slice(None)] * axis, np.concatenate([low, high]))
+        inside = lax.slice_in_dim(padded, margin, n + margin, axis=axis)
+        ends = _around_edge(inside, axis, margin)
+        padded = padded.at[sites].set(ends, unique_indices=True)
+    # Otherwise XLA repeats the margins, with branches, in every shifted read.
+    return lax.optimization_barrier(padded)
 
 
 def _total(terms: list[jax.Array]) -> jax.Array:

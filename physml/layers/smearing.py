@@ -22,6 +22,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax import lax
 
 from physml.failures import expected
 from physml.lattices.bravais import BravaisLattice
@@ -96,15 +97,18 @@ def smear(
     require_field(spins, lattice)
     coefficients = matched(coefficients, spins, "coefficients")
     shells = shell_displacements(coefficients.shape[0], lattice)
-    smeared = _smearing(shells)(spins, coefficients, derivative=derivative)
-    return spins + smeared if identity else smeared
+    if identity and derivative == "both_modes":
+        # With the first term the map is not linear in the coefficients.
+        smeared = _smearing(shells, False)
+        return spins + smeared(spins, coefficients, derivative=derivative)
+    return _smearing(shells, identity)(spins, coefficients, derivative=derivative)
 
 
 @lru_cache(maxsize=256)
-def _smearing(shells: tuple[Displacements, ...]) -> Any:
+def _smearing(shells: tuple[Displacements, ...], identity: bool) -> Any:
     return with_pullback(
-        partial(neighbor_sum, shells=shells),
-        partial(_pullback, shells=shells),
+        partial(neighbor_sum, shells=shells, identity=identity),
+        partial(_pullback, shells=shells, identity=identity),
         name="smear",
     )
 
@@ -113,12 +117,20 @@ def _pullback(
     residuals: tuple[jax.Array, jax.Array],
     cotangent: jax.Array,
     shells: tuple[Displacements, ...],
+    identity: bool,
 ) -> tuple[jax.Array, jax.Array]:
-    """Pull a cotangent of sum_l a_l A_l S back to S and to a."""
+    """Pull a cotangent of S + sum_l a_l A_l S, or of the sum alone, back to S and a."""
     spins, coefficients = residuals
+    if len(shells) == 1 and len(shells[0]) > 2:
+        # The sum over neighbors is best made once and kept for both, as an array.
+        one = jnp.ones_like(coefficients)
+        neighbors = lax.optimization_barrier(neighbor_sum(cotangent, one, shells))
+        spins_bar = coefficients[0] * neighbors
+        spins_bar = cotangent + spins_bar if identity else spins_bar
+        return spins_bar, jnp.sum(spins * neighbors)[None]
     return (
-        neighbor_sum(cotangent, coefficients, shells),
-        neighbor_products(cotangent, spins, shells),
+        neighbor_sum(cotangent, coefficients, shells, identity=identity),
+        neighbor_products(spins, cotangent, shells),
     )
 
 

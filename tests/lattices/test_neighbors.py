@@ -15,7 +15,8 @@ from physml.lattices.neighbors import (
 )
 
 EPS = np.finfo(np.float64).eps
-# Below LONG, between LONG and LARGE, and above LARGE, where the edges are done apart.
+# Below LONG, between LONG and LARGE, and above LARGE, where products read the field in
+# place; one shell and several; an axis too short for a seam.
 CASES = [
     (chain(50), (), 4),
     (chain(5_000), (), 4),
@@ -52,10 +53,13 @@ def test_sums_and_products_agree_with_numpy_rolls(
     terms = sum(len(shell) for shell in shells)
     largest = max(float(np.abs(s).max()) for s in sums)
 
-    got = neighbor_sum(jnp.asarray(right), jnp.asarray(a), shells)
-    want = sum(x * s for x, s in zip(a, sums, strict=True))
-    bound = EPS * terms * largest * float(np.abs(a).sum())
-    np.testing.assert_allclose(got, want, rtol=0, atol=bound)
+    bound = EPS * terms * largest * float(np.abs(a).sum() + 1)
+    for identity in (False, True):
+        got = neighbor_sum(
+            jnp.asarray(right), jnp.asarray(a), shells, identity=identity
+        )
+        want = sum(x * s for x, s in zip(a, sums, strict=True)) + identity * right
+        np.testing.assert_allclose(got, want, rtol=0, atol=bound)
 
     for keep_batch in (False, True):
         got = neighbor_products(
@@ -73,6 +77,7 @@ def test_the_cases_cover_every_path() -> None:
     sizes = [int(np.prod((*c[1], *c[0].shape))) * 3 for c in CASES]
     assert min(sizes) < LONG < LARGE < max(sizes)
     assert any(LONG < size < LARGE for size in sizes)
+    assert {count > 1 for _, _, count in CASES} == {True, False}
 
 
 @pytest.mark.parametrize("shape", [(40_000,), (200, 201)], ids=str)

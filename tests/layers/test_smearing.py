@@ -62,11 +62,12 @@ def test_chain_agrees_with_the_definition(
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("derivative", DERIVATIVES)
 @pytest.mark.parametrize("lattice", LATTICES, ids=lambda lattice: str(lattice.shape))
+@pytest.mark.parametrize("num", [1, None])
 def test_lattice_agrees_with_dense_matrices(
-    lattice: BravaisLattice, derivative: str, dtype: type
+    num: int | None, lattice: BravaisLattice, derivative: str, dtype: type
 ) -> None:
     """Map, pullback to the spins (A_s is symmetric) and to the coefficients."""
-    num = lattice.num_shells
+    num = num or lattice.num_shells
     spins = _random((2, *lattice.shape, 3), dtype)
     a, g = _random((num,), dtype, 1), _random(spins.shape, dtype, 2)
     flat, flat_g = (np.asarray(x).reshape(2, -1, 3) for x in (spins, g))
