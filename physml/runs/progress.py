@@ -28,14 +28,19 @@ class ProgressLine(Protocol):
 
 
 @contextmanager
-def progress_line(total: int) -> Iterator[ProgressLine]:
+def progress_line(total: int, *, is_shown: bool = True) -> Iterator[ProgressLine]:
     """Show a moving line on a terminal, a line now and then elsewhere.
 
     Parameters
     ----------
     total
         The number of steps of the whole run.
+    is_shown
+        Whether this process shows it.
     """
+    if not is_shown:
+        yield NoLine()
+        return
     if not sys.stdout.isatty():
         yield SparseLines(total)
         return
@@ -49,6 +54,13 @@ def progress_line(total: int) -> Iterator[ProgressLine]:
         transient=True,
     ) as progress:
         yield LiveLine(progress, progress.add_task("compiling", total=total))
+
+
+class NoLine:
+    """Nothing: another process shows the line."""
+
+    def update(self, done: int, text: str) -> None:
+        """Show nothing."""
 
 
 @dataclass(frozen=True)
