@@ -257,9 +257,9 @@ class Communicator(ABC):
                 answer = (function(), None)
             except Exception as error:
                 answer = (None, error)
-        value, error = self.broadcast_object(answer)
-        if error is not None:
-            raise error
+        value, failure = self.broadcast_object(answer)
+        if failure is not None:
+            raise failure
         return value
 
     def gather_rows(self, rows: np.ndarray) -> np.ndarray:

@@ -55,7 +55,7 @@ def run_experiment(
         config=(tyro.conf.FlagCreatePairsOff,),
         console_outputs=launched_rank() == 0,
     )
-    communicator = SERIAL  # until the ranks have met
+    communicator: Communicator = SERIAL  # until the ranks have met
     try:
         communicator = start_ranks(options)
         run(options, communicator=communicator)

@@ -16,8 +16,8 @@ from physml.failures import expected
 from physml.hamiltonians.potentials import Potential
 from physml.hamiltonians.schrodinger import schrodinger_hamiltonian
 from physml.lattices.grid import Grid
-from physml.precision import enable_x64
 from physml.parallel import SERIAL, Communicator
+from physml.precision import enable_x64
 from physml.runs.ranks import say_on_root
 from physml.runs.run import Run, RunConfiguration, Standing, open_run
 from physml.runs.tables import print_levels

@@ -16,6 +16,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from physml.parallel.launcher import num_launched
+
 SECONDS_BETWEEN_LINES = 10.0
 
 
@@ -25,6 +27,15 @@ class ProgressLine(Protocol):
     def update(self, done: int, text: str) -> None:
         """Show that `done` of all steps are done, and what there is to say."""
         ...
+
+
+def is_watched() -> bool:
+    """Whether stdout is a terminal.
+
+    The terminal that mpirun gives its ranks is none: it has no width, and what is drawn
+    in place may end in a file.
+    """
+    return sys.stdout.isatty() and num_launched() == 1
 
 
 @contextmanager
@@ -41,7 +52,7 @@ def progress_line(total: int, *, is_shown: bool = True) -> Iterator[ProgressLine
     if not is_shown:
         yield NoLine()
         return
-    if not sys.stdout.isatty():
+    if not is_watched():
         yield SparseLines(total)
         return
     with Progress(

@@ -20,13 +20,19 @@ class HasRanks(Protocol):
     """The options of a run that say where it runs."""
 
     @property
-    def communicator(self) -> CommunicatorName: ...
+    def communicator(self) -> CommunicatorName:
+        """The kind of ranks."""
+        ...
 
     @property
-    def devices(self) -> int | None: ...
+    def devices(self) -> int | None:
+        """How many devices of this process are ranks."""
+        ...
 
     @property
-    def threads(self) -> int | None: ...
+    def threads(self) -> int | None:
+        """How many threads each process has."""
+        ...
 
 
 def start_ranks(options: HasRanks) -> Communicator:

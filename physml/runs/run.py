@@ -12,9 +12,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, Self, TypeVar
 
+from physml.parallel import Communicator, CommunicatorName
 from physml.runs.folder import RunFolder, open_folder, versions
 from physml.runs.interruption import Interrupted, SignalFlag, watched_signals
-from physml.parallel import Communicator, CommunicatorName
 from physml.runs.progress import ProgressLine, progress_line
 from physml.runs.ranks import describe_ranks, ranks_sentence, say_on_root
 from physml.training.checkpoint import (
@@ -25,8 +25,8 @@ from physml.training.checkpoint import (
 )
 from physml.training.records import Records
 
-NOT_COMPARED = ("out", "resume", "quick", "time_limit")
-NOT_COMPARED += ("communicator", "devices", "threads")
+NOT_COMPARED = {"out", "resume", "quick", "time_limit"}
+NOT_COMPARED |= {"communicator", "devices", "threads"}  # any ranks may resume
 SECONDS_BETWEEN_CHECKPOINTS = 2.0
 
 Result = TypeVar("Result")

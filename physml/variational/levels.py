@@ -276,9 +276,7 @@ def _lower_levels(
     return lower
 
 
-def _states(
-    problem: LevelsProblem, finished: tuple[FinishedLevel, ...]
-) -> np.ndarray:
+def _states(problem: LevelsProblem, finished: tuple[FinishedLevel, ...]) -> np.ndarray:
     """Return the states of all levels, orthonormal rows."""
     lower = _lower_levels(problem, finished[:-1])
     top = problem.state(lower, finished[-1].parameters)
