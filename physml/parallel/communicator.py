@@ -18,6 +18,7 @@ There are three kinds of ranks: the only one, processes under MPI, and devices o
 rank its block; these two let the same code run on all three.
 """
 
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn, TypeVar
@@ -287,13 +288,28 @@ class Communicator(ABC):
                 "start all ranks with one command line and one installation",
             )
 
-    def leave(self, exit_code: int) -> NoReturn:
+    def leave(self, exit_code: int, sentence: str = "") -> NoReturn:
         """End this process with an exit code, and the others if they go on without it.
 
         For programs that turn an exception into a sentence and an exit code. An
         exception that nobody catches ends all ranks by itself.
+
+        Parameters
+        ----------
+        exit_code
+            Of this process.
+        sentence
+            The root prints it to stderr, and a process that leaves alone.
         """
+        if self.is_root:
+            print_error(sentence)
         raise SystemExit(exit_code)
+
+
+def print_error(sentence: str) -> None:
+    """Print to stderr at once."""
+    if sentence:
+        print(sentence, file=sys.stderr, flush=True)
 
 
 def _as_summable(array: Any) -> jax.Array:

@@ -16,7 +16,7 @@ import jax
 
 from physml.failures import expected
 from physml.parallel.agreement import installation
-from physml.parallel.communicator import Communicator, Program
+from physml.parallel.communicator import Communicator, Program, print_error
 from physml.parallel.division import Divided, block_of, division_of
 
 AllReduce = Callable[[jax.Array], jax.Array]
@@ -107,14 +107,20 @@ class MpiCommunicator(Communicator):
         jax.effects_barrier()
         return self._host.bcast(value, root)
 
-    def leave(self, exit_code: int, patience: float = 5.0) -> NoReturn:
+    def leave(
+        self, exit_code: int, sentence: str = "", patience: float = 5.0
+    ) -> NoReturn:
         """End this process; end all, if the others do not leave within some seconds."""
+        if self.is_root:
+            print_error(sentence)
         sys.stdout.flush()
         sys.stderr.flush()
         everyone_left = self._host.Ibarrier()
         end = time.monotonic() + patience
         while not everyone_left.Test():
             if time.monotonic() > end:
+                if not self.is_root:
+                    print_error(f"Rank {self.rank}: {sentence}")
                 self._host.Abort(exit_code)
             time.sleep(0.01)
         raise SystemExit(exit_code)

@@ -5,7 +5,7 @@
 
 import sys
 from collections.abc import Callable, Sequence
-from typing import NoReturn, Protocol, Self, TypeVar
+from typing import Protocol, Self, TypeVar
 
 import tyro
 
@@ -60,7 +60,9 @@ def run_experiment(
         communicator = start_ranks(options)
         run(options, communicator=communicator)
     except (Exception, KeyboardInterrupt) as error:
-        _leave(communicator, *_sentence_and_code(error))
+        sentence, code = _sentence_and_code(error)
+        has_met = communicator is not SERIAL
+        communicator.leave(code, sentence if has_met or launched_rank() == 0 else "")
 
 
 def _sentence_and_code(error: BaseException) -> tuple[str, int]:
@@ -82,10 +84,3 @@ def _sentence_and_code(error: BaseException) -> tuple[str, int]:
         case KeyboardInterrupt():
             return "Interrupted before the first checkpoint; nothing was lost.", 130
     raise error
-
-
-def _leave(communicator: Communicator, sentence: str, code: int) -> NoReturn:
-    """Say it once."""
-    if launched_rank() == 0:
-        print(sentence, file=sys.stderr)
-    communicator.leave(code)
