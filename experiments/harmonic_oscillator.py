@@ -5,6 +5,7 @@ python experiments/harmonic_oscillator.py --omega 2 --levels 6 --out runs/omega2
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 from physml.hamiltonians.potentials import Harmonic
 from physml.lattices.grid import Grid
@@ -45,6 +46,6 @@ def make_experiment(configuration: HarmonicOscillatorConfiguration) -> LevelsExp
 
 if __name__ == "__main__":
     run_experiment(
-        lambda configuration: run_levels(configuration, make_experiment),
+        partial(run_levels, make_experiment=make_experiment),
         HarmonicOscillatorConfiguration,
     )

@@ -5,6 +5,7 @@ python experiments/potential_levels.py --potential morse --parameters dissociati
 """
 
 from dataclasses import asdict, dataclass, field
+from functools import partial
 
 from physml.hamiltonians.potentials import default_grid, make_potential
 from physml.runs.command_line import run_experiment
@@ -46,6 +47,6 @@ def make_experiment(configuration: PotentialLevelsConfiguration) -> LevelsExperi
 
 if __name__ == "__main__":
     run_experiment(
-        lambda configuration: run_levels(configuration, make_experiment),
+        partial(run_levels, make_experiment=make_experiment),
         PotentialLevelsConfiguration,
     )

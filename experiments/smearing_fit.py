@@ -74,6 +74,6 @@ def _smearings(neighbors: tuple[int, ...]) -> str:
 
 if __name__ == "__main__":
     run_experiment(
-        lambda configuration: run_fit(configuration, make_experiment),
+        partial(run_fit, make_experiment=make_experiment),
         SmearingFitConfiguration,
     )

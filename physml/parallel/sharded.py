@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 from jax.extend.core import Primitive
@@ -63,6 +64,13 @@ class ShardedCommunicator(Communicator):
         chosen = jax.devices() if devices is None else devices
         self._mesh = Mesh(np.array(chosen), _AXIS)
         self.require_agreement(installation())
+
+    def __eq__(self, other: object) -> bool:
+        """Whether the devices are the same, in the same order."""
+        return isinstance(other, ShardedCommunicator) and self._mesh == other._mesh
+
+    def __hash__(self) -> int:
+        return hash(self._mesh)
 
     @property
     def _is_on_cpu(self) -> bool:
@@ -128,6 +136,14 @@ class ShardedCommunicator(Communicator):
             NamedSharding(self._mesh, _BLOCK),
             [jax.device_put(piece, device) for device, piece in pieces.items()],
         )
+
+    def share(self, tree: Any) -> Any:
+        """Put arrays on all devices."""
+        return jax.device_put(tree, NamedSharding(self._mesh, _WHOLE))
+
+    def fetch(self, tree: Any) -> Any:
+        """Take arrays from the first device of this process."""
+        return jax.tree.map(lambda x: jnp.asarray(np.asarray(x)), tree)
 
     @property
     def process(self) -> int:

@@ -5,16 +5,19 @@
 
 import sys
 from collections.abc import Callable, Sequence
-from typing import NoReturn, Protocol, Self, TypeVar
+from typing import Protocol, Self, TypeVar
 
 import tyro
 
 from physml.failures import RunFailure
+from physml.parallel import SERIAL, Communicator
+from physml.parallel.launcher import launched_rank
 from physml.runs.interruption import Interrupted
+from physml.runs.ranks import HasRanks, start_ranks
 from physml.training.checkpoint import CheckpointError
 
 
-class HasQuickDefaults(Protocol):
+class HasQuickDefaults(HasRanks, Protocol):
     """A configuration that has other defaults for a run of a few seconds."""
 
     @classmethod
@@ -27,7 +30,7 @@ Configuration = TypeVar("Configuration", bound=HasQuickDefaults)
 
 
 def run_experiment(
-    run: Callable[[Configuration], object],
+    run: Callable[..., object],
     configuration: type[Configuration],
     arguments: Sequence[str] | None = None,
 ) -> None:
@@ -36,7 +39,7 @@ def run_experiment(
     Parameters
     ----------
     run
-        Takes the configuration; its return value is dropped.
+        Called with the configuration and the keyword `communicator`.
     configuration
         A dataclass: its fields are the options, their docstrings the help.
     arguments
@@ -50,25 +53,34 @@ def run_experiment(
         default=configuration.quick_defaults() if is_quick else configuration(),
         description=configuration.__doc__,
         config=(tyro.conf.FlagCreatePairsOff,),
+        console_outputs=launched_rank() == 0,
     )
+    communicator: Communicator = SERIAL  # until the ranks have met
     try:
-        run(options)
-    except (ValueError, CheckpointError) as error:
-        _leave(str(error), 2)
-    except Interrupted as interruption:
-        _leave(str(interruption), interruption.exit_code)
-    except RunFailure as failure:
-        _leave(str(failure), 1)
-    except OSError as error:
-        _leave(
-            f"Could not write or read {error.filename or 'a file'}: {error.strerror}. "
-            "An earlier checkpoint is intact; make room and resume.",
-            1,
-        )
-    except KeyboardInterrupt:
-        _leave("Interrupted before the first checkpoint; nothing was lost.", 130)
+        communicator = start_ranks(options)
+        run(options, communicator=communicator)
+    except (Exception, KeyboardInterrupt) as error:
+        sentence, code = _sentence_and_code(error)
+        has_met = communicator is not SERIAL
+        communicator.leave(code, sentence if has_met or launched_rank() == 0 else "")
 
 
-def _leave(sentence: str, code: int) -> NoReturn:
-    print(sentence, file=sys.stderr)
-    raise SystemExit(code)
+def _sentence_and_code(error: BaseException) -> tuple[str, int]:
+    """Turn what can happen to a user into a sentence; raise errors of the program."""
+    match error:
+        case ValueError() | CheckpointError():
+            return str(error), 2
+        case Interrupted():
+            return str(error), error.exit_code
+        case RunFailure():
+            return str(error), 1
+        case OSError():
+            return (
+                f"Could not write or read {error.filename or 'a file'}: "
+                f"{error.strerror}. An earlier checkpoint is intact; make room and "
+                "resume.",
+                1,
+            )
+        case KeyboardInterrupt():
+            return "Interrupted before the first checkpoint; nothing was lost.", 130
+    raise error

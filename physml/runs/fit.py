@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from physml.hamiltonians.smeared_heisenberg import SmearedHeisenberg
+from physml.parallel import SERIAL, Communicator
 from physml.precision import enable_x64
 from physml.pullbacks import PullbackReport, check_pullback
 from physml.runs.fit_problem import (
@@ -24,6 +25,7 @@ from physml.runs.fit_problem import (
     draw_samples,
     fit_problem,
 )
+from physml.runs.ranks import say_on_root
 from physml.runs.run import Run, Standing, open_run
 from physml.runs.tables import print_couplings
 from physml.training.compiled_loop import state_template
@@ -36,6 +38,7 @@ CHECKED_SITES = 8  # of the chains on which the pullback is checked
 def run_fit(
     configuration: FitConfiguration,
     make_experiment: Callable[[Any], FitExperiment],
+    communicator: Communicator = SERIAL,
 ) -> MinimizeResult:
     """Learn the model and write result, records, pictures and checkpoint.
 
@@ -45,6 +48,8 @@ def run_fit(
         The options.
     make_experiment
         Builds the experiment from the options.
+    communicator
+        The ranks over which the samples are divided; the root alone writes.
 
     Returns
     -------
@@ -60,13 +65,21 @@ def run_fit(
     started = time.monotonic()
     enable_x64()
     experiment = make_experiment(configuration)
-    print(experiment.title, flush=True)
-    problem = fit_problem(configuration, experiment)
+    say_on_root(communicator, experiment.title)
+    problem = fit_problem(configuration, experiment, communicator)
     computation = _FitComputation(problem, experiment)
-    run = open_run(experiment.name, configuration, computation, started=started)
-    print(_checked_pullback(experiment, problem), flush=True)
+    run = open_run(
+        experiment.name,
+        configuration,
+        computation,
+        started=started,
+        communicator=communicator,
+    )
+    if communicator.is_root:
+        print(_checked_pullback(experiment, problem), flush=True)
     result = run.perform(problem.fit)
-    _report(run, experiment, configuration, result)
+    if communicator.is_root:
+        _report(run, experiment, configuration, result)
     return result
 
 

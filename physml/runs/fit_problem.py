@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from physml.failures import RunFailure, expected
 from physml.hamiltonians.heisenberg import random_spins
 from physml.hamiltonians.smeared_heisenberg import SmearedHeisenberg
+from physml.parallel import SERIAL, Communicator
 from physml.runs.run import RunConfiguration
 from physml.training.minimization import MinimizeResult, minimize
 from physml.training.regression import Regression, best_of_random_starts
@@ -93,6 +94,7 @@ class FitProblem:
             self.initialize() if is_new else None,
             self.stages,
             stop_rules=self.stop_rules,
+            communicator=self.regression.communicator,
             **options,
         )
         if result.outcome.is_failure:
@@ -101,7 +103,9 @@ class FitProblem:
 
 
 def fit_problem(
-    configuration: FitConfiguration, experiment: FitExperiment
+    configuration: FitConfiguration,
+    experiment: FitExperiment,
+    communicator: Communicator = SERIAL,
 ) -> FitProblem:
     """Draw the samples and set up the fit that the options describe."""
     _require_in_range(configuration, experiment)
@@ -111,6 +115,7 @@ def fit_problem(
         lambda model, spins: model(spins) / sites,
         training.spins,
         training.energies / sites,
+        communicator,
     )
     _require_finite(regression.targets)
     batch_loss = regression.batch_loss(

@@ -16,7 +16,9 @@ from physml.failures import expected
 from physml.hamiltonians.potentials import Potential
 from physml.hamiltonians.schrodinger import schrodinger_hamiltonian
 from physml.lattices.grid import Grid
+from physml.parallel import SERIAL, Communicator
 from physml.precision import enable_x64
+from physml.runs.ranks import say_on_root
 from physml.runs.run import Run, RunConfiguration, Standing, open_run
 from physml.runs.tables import print_levels
 from physml.training.compiled_loop import state_template
@@ -120,6 +122,7 @@ class LevelsExperiment:
 def run_levels(
     configuration: LevelsConfiguration,
     make_experiment: Callable[[Any], LevelsExperiment],
+    communicator: Communicator = SERIAL,
 ) -> list[Level]:
     """Find the levels and write result, records, pictures and checkpoint.
 
@@ -129,6 +132,8 @@ def run_levels(
         The options.
     make_experiment
         Builds the experiment from the options.
+    communicator
+        The ranks over which the grid is divided; the root alone writes.
 
     Raises
     ------
@@ -140,22 +145,32 @@ def run_levels(
     start = time.monotonic()
     enable_x64(configuration.precision == "float64")
     experiment = make_experiment(configuration)
-    print(f"{experiment.title}: {configuration.levels} levels", flush=True)
-    problem = levels_problem(configuration, experiment)
+    say = partial(say_on_root, communicator)
+    say(f"{experiment.title}: {configuration.levels} levels")
+    problem = levels_problem(configuration, experiment, communicator)
     # what can be wrong shows before anything is written
     jax.eval_shape(problem.wave_function, problem.initial_parameters(0))
     computation = _LevelsComputation(problem)
-    run = open_run(experiment.name, configuration, computation, started=start)
+    run = open_run(
+        experiment.name,
+        configuration,
+        computation,
+        started=start,
+        communicator=communicator,
+    )
     if configuration.precision == "float32":
         floor = problem.stop_rules.target
-        print(f"In float32 residuals below {floor:.0e} are rounding.", flush=True)
+        say(f"In float32 residuals below {floor:.0e} are rounding.")
     levels = run.perform(partial(find_levels, problem))
-    _report(run, experiment, levels)
+    if communicator.is_root:
+        _report(run, experiment, levels)
     return levels
 
 
 def levels_problem(
-    configuration: LevelsConfiguration, experiment: LevelsExperiment
+    configuration: LevelsConfiguration,
+    experiment: LevelsExperiment,
+    communicator: Communicator = SERIAL,
 ) -> LevelsProblem:
     """Build the problem that the options describe."""
     hamiltonian = schrodinger_hamiltonian(
@@ -195,6 +210,7 @@ def levels_problem(
         target_residual=configuration.target_residual,
         stop_rules=StopRules(time_limit=configuration.time_limit),
         seed=configuration.seed,
+        communicator=communicator,
     )
 
 

@@ -16,6 +16,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from physml.parallel.launcher import num_launched
+
 SECONDS_BETWEEN_LINES = 10.0
 
 
@@ -27,16 +29,30 @@ class ProgressLine(Protocol):
         ...
 
 
+def is_watched() -> bool:
+    """Whether stdout is a terminal.
+
+    The terminal that mpirun gives its ranks is none: it has no width, and what is drawn
+    in place may end in a file.
+    """
+    return sys.stdout.isatty() and num_launched() == 1
+
+
 @contextmanager
-def progress_line(total: int) -> Iterator[ProgressLine]:
+def progress_line(total: int, *, is_shown: bool = True) -> Iterator[ProgressLine]:
     """Show a moving line on a terminal, a line now and then elsewhere.
 
     Parameters
     ----------
     total
         The number of steps of the whole run.
+    is_shown
+        Whether this process shows it.
     """
-    if not sys.stdout.isatty():
+    if not is_shown:
+        yield NoLine()
+        return
+    if not is_watched():
         yield SparseLines(total)
         return
     with Progress(
@@ -49,6 +65,13 @@ def progress_line(total: int) -> Iterator[ProgressLine]:
         transient=True,
     ) as progress:
         yield LiveLine(progress, progress.add_task("compiling", total=total))
+
+
+class NoLine:
+    """Nothing: another process shows the line."""
+
+    def update(self, done: int, text: str) -> None:
+        """Show nothing."""
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, Self, TypeVar
 
+from physml.parallel import Communicator, CommunicatorName
 from physml.runs.folder import RunFolder, open_folder, versions
 from physml.runs.interruption import Interrupted, SignalFlag, watched_signals
 from physml.runs.progress import ProgressLine, progress_line
+from physml.runs.ranks import describe_ranks, ranks_sentence, say_on_root
 from physml.training.checkpoint import (
     CheckpointError,
     load_checkpoint,
@@ -23,7 +25,8 @@ from physml.training.checkpoint import (
 )
 from physml.training.records import Records
 
-NOT_COMPARED = ("out", "resume", "quick", "time_limit")
+NOT_COMPARED = {"out", "resume", "quick", "time_limit"}
+NOT_COMPARED |= {"communicator", "devices", "threads"}  # any ranks may resume
 SECONDS_BETWEEN_CHECKPOINTS = 2.0
 
 Result = TypeVar("Result")
@@ -43,6 +46,14 @@ class RunConfiguration:
     """Go on from the checkpoint in --out, with the same options."""
     quick: bool = False
     """Other defaults, for a short run."""
+    communicator: CommunicatorName = "auto"
+    """serial: one rank; mpi: those of mpirun or srun; sharded: devices of this process;
+    auto: mpi under mpirun or srun, sharded with --devices, else serial."""
+    devices: int | None = None
+    """Devices of this process to divide the work over; on a CPU, shares of its
+    cores."""
+    threads: int | None = None
+    """Threads of each process. By default one for each core it may use."""
 
     @classmethod
     def quick_defaults(cls) -> Self:
@@ -102,6 +113,7 @@ class Run:
     computation: Computation
     folder: RunFolder
     started: float
+    communicator: Communicator
     rows: list[dict[str, Any]] = field(default_factory=list)
     _snapshot: Any = None  # to go on from
     _seconds_before: float = 0.0
@@ -121,13 +133,16 @@ class Run:
         CheckpointError
             If the checkpoint can't be used, or belongs to other options.
         """
+        information, tree, self.rows = self.communicator.on_root(self._read)
+        self._seconds_before = information["seconds"]
+        self._snapshot = self.computation.unpack(tree, information)
+
+    def _read(self) -> tuple[dict[str, Any], Any, list[dict[str, Any]]]:
         information = read_manifest(self.folder.checkpoint)
         _require_same(information["configuration"], self.configuration.comparable())
         template = self.computation.template(information)
         tree = load_checkpoint(self.folder.checkpoint, template)
-        self.rows = self.folder.cut_records(information["num_records"])
-        self._seconds_before = information["seconds"]
-        self._snapshot = self.computation.unpack(tree, information)
+        return information, tree, self.folder.cut_records(information["num_records"])
 
     def perform(self, compute: Callable[..., Result]) -> Result:
         """Compute from the start or from the checkpoint, with a checkpoint at the end.
@@ -138,7 +153,8 @@ class Run:
             Called with the keywords `observer` and `snapshot` (None at the start).
         """
         total = self.computation.num_steps
-        with watched_signals() as flag, progress_line(total) as line:
+        is_root = self.communicator.is_root
+        with watched_signals() as flag, progress_line(total, is_shown=is_root) as line:
             observer = partial(self._observe, flag, line)
             result = compute(observer=observer, snapshot=self._snapshot)
         if self._unsaved is not None:
@@ -158,6 +174,7 @@ class Run:
                 "experiment": self.name,
                 "config": self.configuration.comparable(),
                 **entries,
+                "ranks": describe_ranks(self.communicator),
                 "seconds": round(self.seconds, 3),
                 "versions": versions(),
             }
@@ -170,22 +187,30 @@ class Run:
         """Note the records, save now and then, and stop if a signal came."""
         new = self.computation.rows(snapshot, records)
         self.rows += new
-        self.folder.append_records(new)
+        if self.communicator.is_root:
+            self.folder.append_records(new)
         standing = self.computation.standing(self.rows[-1])
         line.update(standing.steps, standing.line)
         self._unsaved = snapshot
+        signals = self.communicator.gather_objects(flag.number)
+        number = next((number for number in signals if number is not None), None)
         is_due = time.monotonic() - self._saved_at > SECONDS_BETWEEN_CHECKPOINTS
-        if is_due or flag.number is not None:
+        if is_due or number is not None:
             self._save(snapshot)
-        if flag.number is not None:
+        if number is not None:
             raise Interrupted(
                 f"Interrupted {standing.place} after {self.seconds:.0f} s; go on with "
                 f"the same options and --out {self.folder.path} --resume.",
-                flag.number,
+                number,
             )
         return False
 
     def _save(self, snapshot: Any) -> None:
+        self._saved_at, self._unsaved = time.monotonic(), None
+        if self.communicator.is_root:
+            self._write(snapshot)
+
+    def _write(self, snapshot: Any) -> None:
         self.folder.sync_records()
         tree, information = self.computation.pack(snapshot)
         common = {
@@ -194,7 +219,6 @@ class Run:
             "seconds": self.seconds,
         }
         save_checkpoint(self.folder.checkpoint, tree, common | information)
-        self._saved_at, self._unsaved = time.monotonic(), None
 
 
 def open_run(
@@ -203,6 +227,7 @@ def open_run(
     computation: Computation,
     *,
     started: float,
+    communicator: Communicator,
 ) -> Run:
     """Find the folder of a run and, to go on with it, its checkpoint.
 
@@ -218,6 +243,8 @@ def open_run(
         How its snapshots are written and read.
     started
         `time.monotonic()` when the run began.
+    communicator
+        The ranks; the root alone reads and writes files.
 
     Raises
     ------
@@ -226,9 +253,14 @@ def open_run(
     CheckpointError
         If the checkpoint can't be used, or belongs to other options.
     """
-    folder = open_folder(configuration.out, name, resume=configuration.resume)
-    print(f"Writing to {folder.path}; compiling takes a few seconds", flush=True)
-    run = Run(name, configuration, computation, folder, started)
+    communicator.require_agreement(configuration.comparable())
+    folder = communicator.on_root(
+        partial(open_folder, configuration.out, name, resume=configuration.resume)
+    )
+    say_on_root(communicator, ranks_sentence(communicator))
+    where = f"Writing to {folder.path}; compiling takes a few seconds"
+    say_on_root(communicator, where)
+    run = Run(name, configuration, computation, folder, started, communicator)
     if configuration.resume:
         run.restore()
     return run

@@ -6,6 +6,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from physml.runs.progress import is_watched
 from physml.variational.levels import Level
 
 
@@ -55,9 +56,8 @@ def print_couplings(hidden: np.ndarray, learned: np.ndarray) -> None:
 
 
 def _print(table: Table) -> None:
-    console = Console()
     # a log file has no width: don't cut numbers there
-    console = console if console.is_terminal else Console(width=140)
+    console = Console() if is_watched() else Console(width=140, force_terminal=False)
     console.print(table)
 
 

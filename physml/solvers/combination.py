@@ -24,10 +24,15 @@ import jax
 import jax.numpy as jnp
 
 from physml.estimators.energy import rayleigh_quotient
+from physml.parallel import SERIAL, Communicator
+from physml.solvers.subspace import orthogonal_triangular, overlaps
 
 
 def lowest_combination(
-    operator: Callable[[jax.Array], jax.Array], functions: jax.Array
+    operator: Callable[[jax.Array], jax.Array],
+    functions: jax.Array,
+    *,
+    communicator: Communicator = SERIAL,
 ) -> tuple[jax.Array, jax.Array]:
     r"""Return the coefficients of the combination of lowest energy.
 
@@ -37,6 +42,8 @@ def lowest_combination(
         A Hermitian operator.
     functions
         Shape (num_functions, ...), not all zero, fewer functions than points.
+    communicator
+        The ranks over which the points are divided.
 
     Returns
     -------
@@ -44,11 +51,10 @@ def lowest_combination(
     """
     rows = functions.reshape(functions.shape[0], -1)
     # rows^T = Q R, R = U diag(s) W^H: the left singular vectors of the tall matrix
-    q, r = jnp.linalg.qr(rows.T)
+    q, r = orthogonal_triangular(rows.T, communicator=communicator)
     u, s, w_h = jnp.linalg.svd(r)
     basis = (q @ u).T.reshape(functions.shape)  # orthonormal rows
-    images = jax.vmap(operator)(basis).reshape(rows.shape)
-    matrix = basis.reshape(rows.shape).conj() @ images.T
+    matrix = overlaps(basis, jax.vmap(operator)(basis), communicator=communicator)
     epsilon = jnp.finfo(s.dtype).eps
     s = jnp.maximum(s, epsilon * s[0])
     scale = jnp.trace(matrix).real / matrix.shape[0]
@@ -60,7 +66,10 @@ def lowest_combination(
 
 
 def combination_energy(
-    operator: Callable[[jax.Array], jax.Array], functions: jax.Array
+    operator: Callable[[jax.Array], jax.Array],
+    functions: jax.Array,
+    *,
+    communicator: Communicator = SERIAL,
 ) -> jax.Array:
     """Return L at its minimum over the coefficients; differentiable.
 
@@ -70,8 +79,13 @@ def combination_energy(
         A Hermitian operator, a callable pytree.
     functions
         Shape (num_functions, ...).
+    communicator
+        The ranks over which the points are divided.
     """
-    coefficients, tau = jax.lax.stop_gradient(lowest_combination(operator, functions))
+    fixed = jax.lax.stop_gradient((operator, functions))
+    coefficients, tau = lowest_combination(*fixed, communicator=communicator)
     psi = jnp.tensordot(coefficients, functions, axes=1)
     weight = tau * jnp.vdot(coefficients, coefficients).real
-    return rayleigh_quotient(operator, psi) + weight / jnp.vdot(psi, psi).real
+    norm_squared = communicator.sum(jnp.vdot(psi, psi).real)
+    energy = rayleigh_quotient(operator, psi, communicator=communicator)
+    return energy + weight / norm_squared

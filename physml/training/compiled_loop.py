@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import optax
 from jax.tree_util import Partial
 
+from physml.parallel import SERIAL, Communicator
 from physml.training.stages import Stage
 from physml.training.stopping import Outcome
 
@@ -60,7 +61,7 @@ class Piece(NamedTuple):
     rows: list[jax.Array]  # buffers of step, value, measure
 
 
-@partial(jax.jit, static_argnames="optimizer")
+@partial(jax.jit, static_argnames=("optimizer", "communicator"))
 def run_piece(
     loss: Partial,
     measure: Partial,
@@ -69,8 +70,22 @@ def run_piece(
     *,
     optimizer: optax.GradientTransformation,
     batch_loss: Partial | None = None,
+    communicator: Communicator = SERIAL,
 ) -> Piece:
     """Run up to `num_records` records; end early where a stop rule says so."""
+    program = communicator.spmd(partial(_run_records, optimizer))
+    return program(loss, measure, batch_loss, state, limits)
+
+
+def _run_records(
+    optimizer: optax.GradientTransformation,
+    loss: Partial,
+    measure: Partial,
+    batch_loss: Partial | None,
+    state: TrainingState,
+    limits: Limits,
+) -> Piece:
+    """Do this on each rank."""
 
     def is_running(piece: Piece) -> jax.Array:
         running = piece.state.outcome == Outcome.RUNNING
@@ -78,7 +93,7 @@ def run_piece(
 
     def to_next_record(piece: Piece) -> Piece:
         moved = _take_steps(loss, batch_loss, optimizer, piece.state, limits)
-        value, size = evaluate(loss, measure, moved[0])
+        value, size = loss(moved[0]), measure(moved[0])
         state = _judge(piece.state, moved, value, size, limits)
         rows = [
             buffer.at[piece.num_rows].set(entry)
@@ -181,12 +196,17 @@ def _choose(condition: jax.Array, first: Any, second: Any) -> Any:
     return jax.tree.map(lambda a, b: jnp.where(condition, a, b), first, second)
 
 
-@jax.jit
+@partial(jax.jit, static_argnames="communicator")
 def evaluate(
-    loss: Partial, measure: Partial, parameters: Any
+    loss: Partial,
+    measure: Partial,
+    parameters: Any,
+    *,
+    communicator: Communicator = SERIAL,
 ) -> tuple[jax.Array, jax.Array]:
     """Return loss and measure at the parameters."""
-    return loss(parameters), measure(parameters)
+    program = communicator.spmd(lambda loss, measure, p: (loss(p), measure(p)))
+    return program(loss, measure, parameters)
 
 
 def start_stage(

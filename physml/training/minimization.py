@@ -19,6 +19,7 @@ from jax.tree_util import Partial
 from threadpoolctl import threadpool_limits
 
 from physml.failures import expected
+from physml.parallel import SERIAL, Communicator
 from physml.training.compiled_loop import (
     RECORDS_PER_PIECE,
     Limits,
@@ -74,6 +75,7 @@ def minimize(
     record_every: int = 10,
     observer: Observer | None = None,
     snapshot: TrainingSnapshot | None = None,
+    communicator: Communicator = SERIAL,
 ) -> MinimizeResult:
     """Minimize a loss.
 
@@ -95,9 +97,14 @@ def minimize(
         Steps from one record to the next; stop rules are looked at there.
     observer
         Called with a snapshot and the new records after each compiled piece; if it
-        returns True the run ends as interrupted.
+        returns True the run ends as interrupted. With several processes: on each of
+        them, and it must return the same.
     snapshot
         Go on from here instead of from `parameters`.
+    communicator
+        The ranks whose programs loss and measure are written for: what they carry may
+        be `Divided`, and they return the same on all ranks. Each process calls this
+        function; the root's clock decides.
 
     Returns
     -------
@@ -122,8 +129,12 @@ def minimize(
     loss = _as_partial(loss)
     measure = Partial(_gradient_norm, loss) if measure is None else _as_partial(measure)
     if snapshot is None:
-        snapshot = initial_snapshot(loss, measure, parameters, stages)
-    run = _Run(loss, measure, tuple(stages), rules, record_every, observer)
+        snapshot = initial_snapshot(
+            loss, measure, parameters, stages, communicator=communicator
+        )
+    run = _Run(
+        loss, measure, tuple(stages), rules, record_every, observer, communicator
+    )
     # Factorizations inside a loss are small: more BLAS threads only get in each other's
     # way (measured 5 to 50 times slower on two busy cores).
     with threadpool_limits(limits=1, user_api="blas"):
@@ -131,7 +142,12 @@ def minimize(
 
 
 def initial_snapshot(
-    loss: Loss, measure: Loss, parameters: Any, stages: Sequence[Stage]
+    loss: Loss,
+    measure: Loss,
+    parameters: Any,
+    stages: Sequence[Stage],
+    *,
+    communicator: Communicator = SERIAL,
 ) -> TrainingSnapshot:
     """Return the snapshot before the first step, after checking the loss.
 
@@ -142,14 +158,17 @@ def initial_snapshot(
     """
     if not stages:
         raise expected("one stage or more", "none", "see optimizer_stages")
-    shape = jax.eval_shape(loss, parameters)
+    parameters = communicator.share(parameters)
+    loss, measure = _as_partial(loss), _as_partial(measure)
+    program = communicator.spmd(lambda loss, parameters: loss(parameters))
+    shape = jax.eval_shape(program, loss, parameters)
     if shape.shape != () or not jnp.issubdtype(shape.dtype, jnp.floating):
         raise expected(
             "a loss that is a real scalar",
             f"{shape.dtype} of shape {shape.shape}",
             "sum it up, or take the real part",
         )
-    value, size = evaluate(_as_partial(loss), _as_partial(measure), parameters)
+    value, size = evaluate(loss, measure, parameters, communicator=communicator)
     if not np.isfinite(value):
         raise expected(
             "a loss that is finite at the first parameters",
@@ -170,10 +189,12 @@ class _Run:
     rules: StopRules
     record_every: int
     observer: Observer | None
+    communicator: Communicator
 
     def from_snapshot(self, snapshot: TrainingSnapshot) -> MinimizeResult:
         """Run what is left of the stages."""
         deadline = time.monotonic() + (self.rules.time_limit or np.inf)
+        snapshot = replace(snapshot, state=self.communicator.share(snapshot.state))
         records = Records.empty()
         while True:
             snapshot, new = self._stage(snapshot, deadline)
@@ -183,7 +204,7 @@ class _Run:
             if is_last or outcome not in (Outcome.STEP_LIMIT, Outcome.NO_PROGRESS):
                 break
             snapshot = self._next_stage(snapshot)
-        best = snapshot.state.best
+        best = self.communicator.fetch(snapshot.state.best)
         return MinimizeResult(
             best.parameters,
             float(best.value),
@@ -207,11 +228,17 @@ class _Run:
                 break
             if is_stopped:
                 return _with_outcome(snapshot, Outcome.INTERRUPTED), records
-            if time.monotonic() > deadline:
+            seconds, is_late = self._clock(start, deadline)
+            if is_late:
                 return _with_outcome(snapshot, Outcome.TIME_LIMIT), records
-            pace = SECONDS_PER_PIECE / (time.monotonic() - start)
+            pace = SECONDS_PER_PIECE / seconds
             num_records = int(np.clip(num_records * pace, 1, RECORDS_PER_PIECE))
         return snapshot, records
+
+    def _clock(self, start: float, deadline: float) -> tuple[float, bool]:
+        """Return the seconds since the start, and whether time is up, on the root."""
+        now = time.monotonic()
+        return self.communicator.broadcast_object((now - start, now > deadline))
 
     def _piece(
         self, snapshot: TrainingSnapshot, num_records: int
@@ -233,6 +260,7 @@ class _Run:
             limits,
             optimizer=stage.optimizer,
             batch_loss=None if batch_loss is None else _as_partial(batch_loss),
+            communicator=self.communicator,
         )
         step, *columns = (np.asarray(row)[: int(piece.num_rows)] for row in piece.rows)
         step = step.astype(np.int64) + self._steps_before(snapshot.stage)

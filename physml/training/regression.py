@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jax.tree_util import Partial
 
 from physml.failures import expected
+from physml.parallel import SERIAL, Communicator, Divided, Division
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,8 @@ class Regression:
         A pytree of arrays, each with a first axis of samples.
     targets
         Shape (samples,), in the unit of the outputs.
+    communicator
+        The ranks over which the samples of a loss are divided.
 
     Examples
     --------
@@ -36,11 +39,17 @@ class Regression:
     function: Callable[[Any, Any], jax.Array]
     inputs: Any
     targets: jax.Array
+    communicator: Communicator = SERIAL
 
     def loss(self) -> Partial:
         """Return the mean squared error of all samples, a function of parameters."""
-        function = partial(_mean_squared_error, self.function)
-        return Partial(function, self.inputs, self.targets)
+        function = partial(
+            _mean_squared_error,
+            self.function,
+            self.communicator,
+            self.targets.shape[0],
+        )
+        return Partial(function, self.communicator.divide((self.inputs, self.targets)))
 
     def batch_loss(self, batch_size: int, key: jax.Array) -> Partial:
         """Return the mean squared error of the batch of a step.
@@ -54,7 +63,9 @@ class Regression:
 
         Returns
         -------
-        A function of parameters and step, for `physml.training.Stage`.
+        A function of parameters and step, for `physml.training.Stage`. Every rank holds
+        all samples and takes its part of each batch, so that batches do not depend on
+        the number of ranks.
 
         Raises
         ------
@@ -68,8 +79,9 @@ class Regression:
                 batch_size,
                 "take smaller batches or more samples",
             )
-        function = partial(_batch_error, self.function, batch_size)
-        return Partial(function, self.inputs, self.targets, key)
+        function = partial(_batch_error, self.function, self.communicator, batch_size)
+        samples = self.communicator.share((self.inputs, self.targets, key))
+        return Partial(function, *samples)
 
 
 def batch_indices(
@@ -137,13 +149,24 @@ def best_of_random_starts(
 
 
 def _mean_squared_error(
-    function: Callable, inputs: Any, targets: jax.Array, parameters: Any
+    function: Callable,
+    communicator: Communicator,
+    num_samples: int,
+    samples: Divided,
+    parameters: Any,
 ) -> jax.Array:
-    return jnp.mean((function(parameters, inputs) - targets) ** 2)
+    """Return the mean over the samples of all ranks."""
+    inputs, targets = samples.values
+    outputs = function(communicator.replicate(parameters), inputs)
+    squares = (outputs - targets) ** 2
+    if num_samples % communicator.size:  # some blocks are padded
+        squares = jnp.where(samples.mask, squares, jnp.zeros_like(squares))
+    return communicator.sum(jnp.sum(squares)) / num_samples
 
 
 def _batch_error(
     function: Callable,
+    communicator: Communicator,
     batch_size: int,
     inputs: Any,
     targets: jax.Array,
@@ -152,5 +175,9 @@ def _batch_error(
     step: jax.Array,
 ) -> jax.Array:
     chosen = batch_indices(key, step, targets.shape[0], batch_size)
-    batch, wanted = jax.tree.map(lambda leaf: leaf[chosen], (inputs, targets))
-    return _mean_squared_error(function, batch, wanted, parameters)
+    division = Division(batch_size, communicator.size)
+    if communicator.size > 1:
+        chosen = chosen[division.indices(communicator.rank)]
+    samples = jax.tree.map(lambda leaf: leaf[chosen], (inputs, targets))
+    own = Divided(samples, division.mask(communicator.rank))
+    return _mean_squared_error(function, communicator, batch_size, own, parameters)

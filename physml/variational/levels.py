@@ -11,6 +11,7 @@ After: H. Saito, J. Phys. Soc. Jpn. 87, 074002 (2018); arXiv:2302.08965.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -19,15 +20,13 @@ import numpy as np
 import scipy.sparse
 from jax.tree_util import Partial
 
-from physml.estimators.energy import energy_estimate, rayleigh_quotient
 from physml.estimators.intervals import Interval, kato_temple_interval
 from physml.failures import RunFailure, expected
 from physml.hamiltonians.schrodinger import SchrodingerHamiltonian
+from physml.parallel import SERIAL, Communicator
 from physml.precision import require_resolvable
-from physml.solvers.combination import combination_energy, lowest_combination
 from physml.solvers.diagonalize import lowest_levels
 from physml.solvers.rayleigh_ritz import RitzLevels, extended_rounding, rayleigh_ritz
-from physml.solvers.subspace import project_out
 from physml.training.minimization import (
     MinimizeResult,
     TrainingSnapshot,
@@ -37,6 +36,7 @@ from physml.training.minimization import (
 from physml.training.records import Records
 from physml.training.stages import Stage, optimizer_stages
 from physml.training.stopping import Outcome, StopRules
+from physml.variational.system import System, objectives, state
 from physml.wavefunctions.exchange import ExchangeSymmetric
 from physml.wavefunctions.grid_wave_function import GridWaveFunction
 
@@ -83,6 +83,9 @@ class LevelsProblem:
         The other rules; its own target is not used.
     seed
         Of the initial parameters.
+    communicator
+        The ranks over which the grid is divided along its first axis. Each process
+        makes the same problem and gets the same levels.
 
     Raises
     ------
@@ -99,6 +102,7 @@ class LevelsProblem:
     target_residual: float | None = None
     stop_rules: StopRules = field(default_factory=StopRules)
     seed: int = 0
+    communicator: Communicator = SERIAL
 
     def __post_init__(self) -> None:
         """Refuse what cannot be reached; fill in the defaults."""
@@ -128,14 +132,15 @@ class LevelsProblem:
     def objectives(self, lower: jax.Array) -> tuple[Partial, Partial]:
         """Return energy and residual norm as functions of the parameters.
 
+        With several ranks they are for their programs, see `Communicator.spmd`.
+
         Parameters
         ----------
         lower
             The orthonormal levels below, padded with zeros to num_levels - 1 rows, so
             that all levels run the same compiled program.
         """
-        bound = (self.hamiltonian, self.wave_function, lower)
-        return Partial(_energy, *bound), Partial(_residual_norm, *bound)
+        return objectives(self._system(lower))
 
     def no_lower_levels(self) -> jax.Array:
         """Return zeros where the lower levels go."""
@@ -145,7 +150,10 @@ class LevelsProblem:
 
     def state(self, lower: jax.Array, parameters: Any) -> jax.Array:
         """Return the normalized wave function of parameters, orthogonal to `lower`."""
-        return _state(self.hamiltonian, self.wave_function, lower, parameters)
+        return state(self._system(lower), parameters)
+
+    def _system(self, lower: jax.Array) -> System:
+        return System(self.hamiltonian, self.wave_function, lower, self.communicator)
 
     def initial_parameters(self, level: int) -> Any:
         """Return the parameters from which a level starts."""
@@ -155,7 +163,9 @@ class LevelsProblem:
         """Return a level's minimization before its first step."""
         energy, residual = self.objectives(lower)
         parameters = self.initial_parameters(level)
-        return initial_snapshot(energy, residual, parameters, self.stages)
+        return initial_snapshot(
+            energy, residual, parameters, self.stages, communicator=self.communicator
+        )
 
 
 @dataclass(frozen=True)
@@ -192,7 +202,8 @@ def find_levels(
         The Hamiltonian, the wave function and the optimizers.
     observer
         Called now and then with a snapshot and the new records; if it returns True the
-        search is interrupted.
+        search is interrupted. With several processes: on each of them, and it must
+        return the same.
     snapshot
         Go on from here.
 
@@ -209,7 +220,8 @@ def find_levels(
     finished = _find_each(problem, observer, snapshot)
     if observer is not None:
         observer(LevelsSnapshot(finished), Records.empty())
-    return _assess(problem, finished)
+    rows = _states(problem, finished)
+    return problem.communicator.on_root(partial(_assess, problem, finished, rows))
 
 
 def _find_each(
@@ -250,56 +262,8 @@ def _minimize_level(
         stop_rules=problem.stop_rules,
         observer=observe,
         snapshot=training,
+        communicator=problem.communicator,
     )
-
-
-def _energy(
-    hamiltonian: SchrodingerHamiltonian,
-    wave_function: GridWaveFunction,
-    lower: jax.Array,
-    parameters: Any,
-) -> jax.Array:
-    psi = project_out(lower, wave_function(parameters))
-    if psi.ndim > hamiltonian.grid.dimension:
-        return combination_energy(hamiltonian, psi)
-    return rayleigh_quotient(hamiltonian, psi)
-
-
-def _residual_norm(
-    hamiltonian: SchrodingerHamiltonian,
-    wave_function: GridWaveFunction,
-    lower: jax.Array,
-    parameters: Any,
-) -> jax.Array:
-    psi = _function(hamiltonian, wave_function, lower, parameters)
-    return energy_estimate(hamiltonian, psi).residual_norm
-
-
-def _function(
-    hamiltonian: SchrodingerHamiltonian,
-    wave_function: GridWaveFunction,
-    lower: jax.Array,
-    parameters: Any,
-) -> jax.Array:
-    """Return psi without the lower levels; of several functions, the best sum."""
-    psi = project_out(lower, wave_function(parameters))
-    if psi.ndim > hamiltonian.grid.dimension:
-        coefficients, _ = lowest_combination(hamiltonian, psi)
-        psi = jnp.tensordot(coefficients, psi, axes=1)
-    return psi
-
-
-@jax.jit
-def _state(
-    hamiltonian: SchrodingerHamiltonian,
-    wave_function: GridWaveFunction,
-    lower: jax.Array,
-    parameters: Any,
-) -> jax.Array:
-    """Return psi, normalized and orthogonal to the lower levels."""
-    psi = _function(hamiltonian, wave_function, lower, parameters)
-    psi = project_out(lower, psi / jnp.linalg.norm(psi.ravel()))
-    return psi / jnp.linalg.norm(psi.ravel())
 
 
 def _lower_levels(
@@ -312,11 +276,17 @@ def _lower_levels(
     return lower
 
 
-def _assess(problem: LevelsProblem, finished: tuple[FinishedLevel, ...]) -> list[Level]:
-    """Diagonalize in the span of the levels, compare with the grid operator."""
+def _states(problem: LevelsProblem, finished: tuple[FinishedLevel, ...]) -> np.ndarray:
+    """Return the states of all levels, orthonormal rows."""
     lower = _lower_levels(problem, finished[:-1])
     top = problem.state(lower, finished[-1].parameters)
-    rows = np.concatenate([lower, top[None]]).reshape(problem.num_levels, -1)
+    return np.concatenate([lower, top[None]]).reshape(problem.num_levels, -1)
+
+
+def _assess(
+    problem: LevelsProblem, finished: tuple[FinishedLevel, ...], rows: np.ndarray
+) -> list[Level]:
+    """Diagonalize in the span of the levels, compare with the grid operator."""
     matrix = problem.hamiltonian.to_sparse()
     ritz = rayleigh_ritz(matrix, rows)
     reference = _grid_levels(problem, matrix)

@@ -62,9 +62,18 @@ def _run(command: list[str], timeout: float, **environment: str):
     return subprocess.CompletedProcess(command, process.returncode, output)
 
 
+# Open MPI 5 and 4: as root in a container, more ranks than cores
+AS_ROOT_AND_OVERSUBSCRIBED = {
+    "OMPI_ALLOW_RUN_AS_ROOT": "1",
+    "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+    "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
+    "OMPI_MCA_rmaps_base_oversubscribe": "1",
+}
+
+
 @pytest.fixture
-def run_ranks() -> Run:
-    """Return a function that runs Python on a number of ranks with mpirun."""
+def launcher() -> str:
+    """Return the path of mpirun; skip, or fail in CI, where there is no mpi4jax."""
     if importlib.util.find_spec("mpi4jax") is None:
         reason = (
             "mpi4jax is not installed: run `uv run --extra test --extra mpi pytest`"
@@ -73,22 +82,45 @@ def run_ranks() -> Run:
             pytest.fail(reason)
         pytest.skip(reason)
     folder = Path(sys.executable).parent
-    launcher = shutil.which("mpirun", path=f"{folder}{os.pathsep}{os.environ['PATH']}")
+    path = shutil.which("mpirun", path=f"{folder}{os.pathsep}{os.environ['PATH']}")
+    assert path is not None
+    return path
+
+
+@pytest.fixture
+def run_ranks(launcher) -> Run:
+    """Return a function that runs Python on a number of ranks with mpirun."""
 
     def run(num_ranks: int, *arguments: str, timeout: float = 60.0, **environment: str):
         command = [launcher, "-np", str(num_ranks), sys.executable, *arguments]
-        return _run(
-            command,
-            timeout,
-            # Open MPI 5 and 4: as root in a container, more ranks than cores
-            OMPI_ALLOW_RUN_AS_ROOT="1",
-            OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1",
-            PRTE_MCA_rmaps_default_mapping_policy=":oversubscribe",
-            OMPI_MCA_rmaps_base_oversubscribe="1",
-            **environment,
-        )
+        return _run(command, timeout, **AS_ROOT_AND_OVERSUBSCRIBED, **environment)
 
     return run
+
+
+@pytest.fixture
+def start_ranks(launcher) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Return a function that starts Python on ranks; what still runs is killed."""
+    started = []
+
+    def start(num_ranks: int, *arguments: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [launcher, "-np", str(num_ranks), sys.executable, *arguments],
+            cwd=REPOSITORY,
+            env=os.environ | AS_ROOT_AND_OVERSUBSCRIBED,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +39,7 @@ def run(name, *arguments):
     }[name]
     try:
         run_experiment(
-            lambda options: getattr(module, function)(options, module.make_experiment),
+            partial(getattr(module, function), make_experiment=module.make_experiment),
             getattr(module, configuration),
             [str(argument) for argument in arguments],
         )

@@ -1,0 +1,152 @@
+"""The experiments on several ranks end where one process ends."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+# Converged, so that the way there does not matter: two trajectories that differ in the
+# last bit part soon.
+LEVELS = ("experiments/harmonic_oscillator.py", "--quick", "--steps", "1000")
+FIT = ("experiments/smearing_fit.py", "--quick")
+
+
+def result_of(folder):
+    return json.loads((folder / "result.json").read_text())
+
+
+def energies_of(folder):
+    return [row["energy"] for row in result_of(folder)["levels"]]
+
+
+def numbers_of(folder):
+    """Return what a run found: energies, or couplings."""
+    result = result_of(folder)
+    return (
+        result["learned_couplings"] if "levels" not in result else energies_of(folder)
+    )
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """Return a function that runs an experiment on one process, once."""
+    folders = {}
+
+    def run(options):
+        if options not in folders:
+            folders[options] = tmp_path_factory.mktemp("alone")
+            command = [sys.executable, *options, "--out", str(folders[options])]
+            subprocess.run(command, check=True, timeout=200, capture_output=True)
+        return numbers_of(folders[options])
+
+    return run
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("options", [LEVELS, FIT], ids=["levels", "fit"])
+@pytest.mark.parametrize("num_ranks", [1, 2, 3])
+def test_ranks_find_what_one_process_finds(
+    run_ranks, alone, tmp_path, options, num_ranks
+):
+    exact = alone(options)
+    done = run_ranks(
+        num_ranks, *options, "--threads", "1", "--out", str(tmp_path), timeout=200
+    )
+    assert done.returncode == 0, done.stdout
+    assert numbers_of(tmp_path) == pytest.approx(exact, rel=0, abs=1e-10)
+    assert done.stdout.count("Results and pictures are in") == 1
+    assert done.stdout.count("Writing to") == 1
+    ranks = result_of(tmp_path)["ranks"]
+    assert ranks["threads"] == 1
+    assert ranks["number"] == num_ranks
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("options", [LEVELS, FIT], ids=["levels", "fit"])
+def test_devices_find_what_one_process_finds(run_python, alone, tmp_path, options):
+    exact = alone(options)
+    done = run_python(*options, "--devices", "2", "--out", str(tmp_path), timeout=200)
+    assert done.returncode == 0, done.stdout
+    assert numbers_of(tmp_path) == pytest.approx(exact, rel=0, abs=1e-10)
+    ranks = result_of(tmp_path)["ranks"]
+    assert (ranks["communicator"], ranks["number"]) == ("sharded", 2)
+
+
+def wait_for(condition, seconds=100):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def ranks_in(folder):
+    """Return the process numbers of the ranks that write to a folder."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # ended meanwhile
+            program, *arguments = path.read_text().split("\0")
+            if program == sys.executable and str(folder) in arguments:
+                found.append(int(path.parent.name))
+    return found
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds the ranks in /proc")
+def test_killed_rank_and_fewer_ranks_afterwards_lose_nothing(
+    run_ranks, start_ranks, alone, tmp_path
+):
+    exact = alone(LEVELS)
+    options = (*LEVELS, "--threads", "1", "--out", str(tmp_path))
+    process = start_ranks(3, *options)
+    wait_for((tmp_path / "checkpoint" / "manifest.json").exists)
+    os.kill(ranks_in(tmp_path)[1], signal.SIGKILL)
+    process.communicate(timeout=60)
+    assert process.returncode != 0
+    manifest = json.loads((tmp_path / "checkpoint" / "manifest.json").read_text())
+    num_saved = manifest["information"]["num_records"]
+    saved = (tmp_path / "records.jsonl").read_text().splitlines()[:num_saved]
+    assert saved
+    done = run_ranks(2, *options, "--resume", timeout=200)
+    assert done.returncode == 0, done.stdout
+    assert energies_of(tmp_path) == pytest.approx(exact, rel=0, abs=1e-10)
+    lines = (tmp_path / "records.jsonl").read_text().splitlines()
+    assert lines[:num_saved] == saved
+
+
+@pytest.mark.timeout(200)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_ranks_leave_a_checkpoint(start_ranks, tmp_path, number):
+    options = ("--optimizer", "adam", "--steps", "1000000", "--threads", "1")
+    process = start_ranks(2, LEVELS[0], "--quick", *options, "--out", str(tmp_path))
+    wait_for(lambda: (tmp_path / "records.jsonl").exists())
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert output.count("--resume") == 1, output
+    assert "Traceback" not in output
+    assert (tmp_path / "checkpoint" / "manifest.json").exists()
+
+
+@pytest.mark.timeout(200)
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (("--omega", "0"), "Expected omega > 0"),
+        (("--no-such-option",), "no-such-option"),
+    ],
+)
+def test_bad_options_are_refused_once(run_ranks, tmp_path, options, sentence):
+    out = tmp_path / "never"
+    done = run_ranks(2, *LEVELS, *options, "--out", str(out))
+    assert done.returncode == 2, done.stdout
+    assert done.stdout.count(sentence) == 1, done.stdout
+    assert "Traceback" not in done.stdout
+    assert not out.exists()
