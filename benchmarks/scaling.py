@@ -113,7 +113,8 @@ def _start(
         raise SystemExit("Expected mpirun: install the extra 'mpi' (docs/clusters.md).")
     arguments = [name, size, threads, seconds]
     done = subprocess.run(
-        [launcher, "-np", str(ranks), sys.executable, __file__, WORKER]
+        [launcher, "--bind-to", "none", "-np", str(ranks)]
+        + [sys.executable, __file__, WORKER]  # which binds itself: limit_threads
         + [str(argument) for argument in arguments],
         env=os.environ
         | {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"},
