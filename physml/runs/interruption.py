@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGUSR1 as a flag that a run looks at when it can stop without loss."""
+"""Ctrl-C, SIGTERM, SIGUSR1 as a flag that a run looks at, to stop without loss."""
 
 import signal
 from collections.abc import Iterator
