@@ -1,6 +1,7 @@
 """From the command line to a run and its exit code.
 
-0: done; 1: the run failed; 2: bad input; 130, 143: interrupted by Ctrl-C, SIGTERM.
+0: done; 1: the run failed; 2: bad input; 130, 143, 138: interrupted by Ctrl-C,
+SIGTERM, SIGUSR1.
 """
 
 import sys

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from physml.training import read_manifest
+
 pytestmark = pytest.mark.slow
 
 # Converged, so that the way there does not matter: two trajectories that differ in the
@@ -110,8 +112,7 @@ def test_killed_rank_and_fewer_ranks_afterwards_lose_nothing(
     os.kill(ranks_in(tmp_path)[1], signal.SIGKILL)
     process.communicate(timeout=60)
     assert process.returncode != 0
-    manifest = json.loads((tmp_path / "checkpoint" / "manifest.json").read_text())
-    num_saved = manifest["information"]["num_records"]
+    num_saved = read_manifest(tmp_path / "checkpoint")["num_records"]
     saved = (tmp_path / "records.jsonl").read_text().splitlines()[:num_saved]
     assert saved
     done = run_ranks(2, *options, "--resume", timeout=200)
@@ -121,18 +122,50 @@ def test_killed_rank_and_fewer_ranks_afterwards_lose_nothing(
     assert lines[:num_saved] == saved
 
 
+ENDLESS = (LEVELS[0], "--quick", "--optimizer", "adam", "--steps", "1000000")
+
+
+def checkpoint_has_all_records(folder):
+    manifest = read_manifest(folder / "checkpoint")
+    lines = (folder / "records.jsonl").read_text().splitlines()
+    return manifest["num_records"] == len(lines)
+
+
+@pytest.mark.timeout(200)
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds the ranks in /proc")
+def test_signal_to_one_rank_ends_all_with_a_checkpoint(start_ranks, tmp_path):
+    process = start_ranks(2, *ENDLESS, "--threads", "1", "--out", str(tmp_path))
+    wait_for((tmp_path / "records.jsonl").exists)
+    os.kill(ranks_in(tmp_path)[1], signal.SIGTERM)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM, output
+    assert output.count("--resume") == 1, output
+    assert "Traceback" not in output
+    assert checkpoint_has_all_records(tmp_path)
+
+
+@pytest.mark.timeout(200)
+def test_usr1_to_mpirun_ends_all_with_a_checkpoint(start_ranks, tmp_path):
+    process = start_ranks(2, *ENDLESS, "--threads", "1", "--out", str(tmp_path))
+    wait_for((tmp_path / "records.jsonl").exists)
+    process.send_signal(signal.SIGUSR1)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGUSR1, output
+    assert output.count("--resume") == 1, output
+    assert checkpoint_has_all_records(tmp_path)
+
+
 @pytest.mark.timeout(200)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_interrupted_ranks_leave_a_checkpoint(start_ranks, tmp_path, number):
-    options = ("--optimizer", "adam", "--steps", "1000000", "--threads", "1")
-    process = start_ranks(2, LEVELS[0], "--quick", *options, "--out", str(tmp_path))
-    wait_for(lambda: (tmp_path / "records.jsonl").exists())
+def test_killed_mpirun_leaves_the_last_checkpoint(start_ranks, tmp_path, number):
+    """Open MPI's mpirun sends SIGTERM to its ranks and kills them 0.2 s later."""
+    process = start_ranks(2, *ENDLESS, "--threads", "1", "--out", str(tmp_path))
+    wait_for((tmp_path / "checkpoint" / "manifest.json").exists)
     process.send_signal(number)
     output, _ = process.communicate(timeout=60)
     assert process.returncode != 0
-    assert output.count("--resume") == 1, output
     assert "Traceback" not in output
-    assert (tmp_path / "checkpoint" / "manifest.json").exists()
+    assert read_manifest(tmp_path / "checkpoint")["num_records"] > 0
 
 
 @pytest.mark.timeout(200)
