@@ -242,7 +242,8 @@ def _draw(
             ]
             axes.plot(sizes, speeds, "o-", label=text)
         axes.axhline(2.0, color="gray", linestyle="--", label="ideal")
-        axes.set(xscale="log", xlabel=label, title=name, ylim=(0.0, 2.2))
+        axes.set(xscale="log", xlabel=label, title=f"{name}, 2 cores")
+        axes.set_ylim(bottom=0.0)
     figure.axes[0].set_ylabel("speed relative to one thread")
     figure.axes[0].legend()
     path.parent.mkdir(parents=True, exist_ok=True)
