@@ -43,7 +43,8 @@ SETUPS = ((1, 1), (2, 1), (1, 2))  # ranks, threads of each
 ALWAYS = StopRules(patience=10**9)  # every step is run
 WORKER = "--worker"
 # What a step adds up: edges of two blocks, two inner products, a change, the gradient.
-OSCILLATOR_SUMS = (16, 2, 1, 97)
+EDGES = 8  # numbers of each block: the reach of the stencil at both ends
+OSCILLATOR_SUMS = (2 * EDGES, 2, 1, 97)
 FIT_SUMS = (1, 8)
 
 
@@ -65,6 +66,10 @@ class Options:
     """How often each set-up is started."""
     seconds: float = 1.0
     """Of each burst."""
+    latency: float = 1.1e-6
+    """Seconds of a sum of one number over two ranks (python -m physml.parallel)."""
+    seconds_per_byte: float = 7.8e-10
+    """Seconds of a long sum over two ranks for each byte (the same)."""
 
 
 Times = dict[tuple[str, int, int, int], list[dict[str, float]]]
@@ -94,6 +99,7 @@ def main(options: Options) -> None:
     tables = {
         "Strong scaling": _strong(times, points, samples),
         "Weak scaling": _weak(times, points, samples),
+        "Predicted efficiency of the oscillator": _predicted(times, points, options),
     }
     report(options.out, "scaling", tables, data)
     if options.figure is not None:
@@ -214,6 +220,32 @@ def _weak(times: Times, points: tuple[int, ...], samples: tuple[int, ...]) -> st
         for name, size in _sizes(points, samples)
     ]
     return markdown_table(["Problem, size of a rank", "efficiency, 2 ranks"], rows)
+
+
+def _predicted(times: Times, points: tuple[int, ...], options: Options) -> str:
+    r"""Extrapolate to many ranks with one thread each.
+
+    A step on p ranks takes :math:`c n / p + \sum_w (\alpha \lceil \log_2 p\rceil +
+    8 \beta w)`: c from the largest grid on one rank, the latency alpha and the seconds
+    per byte beta of two ranks on one host, and a tree of sums. The edges are gathered
+    by all ranks, w = 8 p numbers. Not in the model: a network between hosts, ranks that
+    wait for each other, what a step costs without any point.
+    """
+    largest = max(points)
+    cost = statistics.median(_steps(times, "oscillator", largest, 1, 1)) / largest
+
+    def efficiency(size: int, ranks: int) -> float:
+        widths = (EDGES * ranks, *OSCILLATOR_SUMS[1:])
+        latency = options.latency * np.ceil(np.log2(ranks))
+        sums = sum(latency + 8 * options.seconds_per_byte * w for w in widths)
+        return cost * size / (cost * size + ranks * sums)
+
+    ranks = (2, 10, 100, 1_000, 10_000)
+    rows = [
+        [f"{size:,}", *(f"{efficiency(size, p):.2f}" for p in ranks)]
+        for size in (10**5, 10**6, 10**7, 10**8, 10**9)
+    ]
+    return markdown_table(["points", *(f"{p:,} ranks" for p in ranks)], rows)
 
 
 def _sizes(points: tuple[int, ...], samples: tuple[int, ...]) -> list[tuple[str, int]]:
