@@ -112,19 +112,21 @@ class DividedSystem:
     def own(self) -> System:
         """Return the block of this rank, in its program.
 
-        The wave function is zero where the block is padded.
+        Wave functions, the lower levels too, are zero where the block is padded.
         """
-        own, mask = self.blocks.values, self.blocks.mask
-        factor = own["factor"]
-        rows = jnp.expand_dims(mask, tuple(range(1, factor.ndim)))
-        factor = jnp.where(rows, factor, jnp.zeros_like(factor))
+        own = self.blocks.values
+        factor, lower = map(self._without_padding, (own["factor"], own["lower"]))
         points = own["points"].reshape(factor.size, -1)
         return System(
             SchrodingerHamiltonian(self.laplacian, own["potential"]),
             GridWaveFunction(self.apply, points, factor),
-            jnp.moveaxis(own["lower"], 1, 0),
+            jnp.moveaxis(lower, 1, 0),
             self.communicator,
         )
+
+    def _without_padding(self, rows: jax.Array) -> jax.Array:
+        mask = jnp.expand_dims(self.blocks.mask, tuple(range(1, rows.ndim)))
+        return jnp.where(mask, rows, jnp.zeros_like(rows))
 
 
 def _divide(system: System) -> DividedSystem:
