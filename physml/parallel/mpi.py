@@ -140,6 +140,11 @@ def _start_mpi() -> tuple[ModuleType, ModuleType]:
     return MPI, mpi4jax
 
 
+def has_started() -> bool:
+    """Whether this process has started MPI for a communicator."""
+    return _start_mpi.cache_info().currsize > 0
+
+
 @functools.cache
 def _worlds() -> tuple[Any, AllReduce, AllReduce]:
     """Return the communicator of mpi4py, and sum and replicate on that of mpi4jax."""

@@ -14,6 +14,7 @@ from physml.parallel.agreement import installation
 from physml.parallel.checks import check_collectives
 from physml.parallel.choice import CommunicatorName, choose_communicator
 from physml.parallel.communicator import Communicator
+from physml.parallel.meeting import one_speaks
 from physml.parallel.places import all_places, warnings_about
 from physml.parallel.threads import limit_threads
 from physml.precision import enable_x64
@@ -34,16 +35,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--quick", action="store_true", help="fewer, smaller reductions"
     )
-    options = parser.parse_args(arguments)
     enable_x64()
-    try:
-        if options.threads is not None:
-            limit_threads(options.threads)
-        communicator = choose_communicator(
-            options.communicator, num_devices=options.devices
-        )
-    except (ValueError, RunFailure) as failure:
-        parser.error(str(failure))
+    with one_speaks():
+        options = parser.parse_args(arguments)
+        try:
+            if options.threads is not None:
+                limit_threads(options.threads)
+            communicator = choose_communicator(
+                options.communicator, num_devices=options.devices
+            )
+        except (ValueError, RunFailure) as failure:
+            parser.error(str(failure))
     return report(communicator, is_quick=options.quick)
 
 

@@ -5,6 +5,7 @@ from typing import Any, Protocol
 import jax
 import jax.numpy as jnp
 
+from physml.failures import expected
 from physml.parallel import (
     Communicator,
     CommunicatorName,
@@ -41,10 +42,12 @@ def start_ranks(options: HasRanks) -> Communicator:
     Raises
     ------
     ValueError
-        If there are not as many devices, or no MPI where it was asked for.
+        If there are not as many devices, no MPI where it was asked for, or several
+        processes where one was.
     physml.failures.RunFailure
         If JAX has started its threads already.
     """
+    _refuse_many_runs(options)
     if options.threads is not None:
         limit_threads(options.threads)
     name = options.communicator
@@ -53,6 +56,20 @@ def start_ranks(options: HasRanks) -> Communicator:
     if name == "auto" and num_launched() == 1:
         name = "serial"  # several GPUs are used when they are asked for
     return choose_communicator(name, num_devices=options.devices)
+
+
+def _refuse_many_runs(options: HasRanks) -> None:
+    """Refuse what would be one run in each process, all of them in one folder."""
+    is_each_alone = options.communicator in ("serial", "sharded") or options.devices
+    if is_each_alone and num_launched() > 1 and not jax.distributed.is_initialized():
+        given = (
+            "--devices" if options.devices else f"--communicator {options.communicator}"
+        )
+        raise expected(
+            f"one process for {given}",
+            f"{num_launched()} under mpirun or srun",
+            "start one, or leave the option out",
+        )
 
 
 def describe_ranks(communicator: Communicator) -> dict[str, Any]:

@@ -63,3 +63,11 @@ def test_report_refuses_what_cannot_be(run_python):
     done = run_python("-m", "physml.parallel", "--devices", "2")
     assert done.returncode == 2
     assert "Expected num_devices only with 'sharded', got 'auto'" in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [("--devices", "2"), ("--no-such-option",)])
+def test_report_refuses_once_under_mpi(run_ranks, options):
+    done = run_ranks(2, "-m", "physml.parallel", *options)
+    assert done.returncode == 2
+    assert done.stdout.count("error:") == 1, done.stdout
