@@ -16,7 +16,6 @@ from physml.parallel.choice import CommunicatorName, choose_communicator
 from physml.parallel.communicator import Communicator
 from physml.parallel.meeting import one_speaks
 from physml.parallel.places import all_places, warnings_about
-from physml.parallel.threads import limit_threads
 from physml.precision import enable_x64
 
 _REPEATS = {1: 1000, 1_000: 1000, 10_000: 300, 100_000: 100, 1_000_000: 20}
@@ -39,10 +38,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with one_speaks():
         options = parser.parse_args(arguments)
         try:
-            if options.threads is not None:
-                limit_threads(options.threads)
             communicator = choose_communicator(
-                options.communicator, num_devices=options.devices
+                options.communicator,
+                num_devices=options.devices,
+                num_threads=options.threads,
             )
         except (ValueError, RunFailure) as failure:
             parser.error(str(failure))

@@ -10,7 +10,6 @@ from physml.parallel import (
     Communicator,
     CommunicatorName,
     choose_communicator,
-    limit_threads,
 )
 from physml.parallel.launcher import num_launched
 from physml.parallel.places import all_places, warnings_about
@@ -48,14 +47,14 @@ def start_ranks(options: HasRanks) -> Communicator:
         If JAX has started its threads already.
     """
     _refuse_many_runs(options)
-    if options.threads is not None:
-        limit_threads(options.threads)
     name = options.communicator
     if name == "auto" and options.devices is not None:
         name = "sharded"
     if name == "auto" and num_launched() == 1:
         name = "serial"  # several GPUs are used when they are asked for
-    return choose_communicator(name, num_devices=options.devices)
+    return choose_communicator(
+        name, num_devices=options.devices, num_threads=options.threads
+    )
 
 
 def _refuse_many_runs(options: HasRanks) -> None:
