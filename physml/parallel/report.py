@@ -51,7 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def report(communicator: Communicator, *, is_quick: bool) -> int:
     """Describe, test and time a communicator."""
     say = print if communicator.is_root else _keep_quiet
-    say(f"{communicator.size} ranks, {communicator.name}: {communicator.library}")
+    ranks = "1 rank" if communicator.size == 1 else f"{communicator.size} ranks"
+    say(f"{ranks}, {communicator.name}: {communicator.library}")
     say(", ".join(f"{name} {value}" for name, value in installation().items()), "\n")
     jax.block_until_ready(jnp.zeros(1))  # starts the threads
     places = all_places(communicator)
