@@ -48,9 +48,9 @@ class Communicator(ABC):
     `replicate`, `shift`, `broadcast`, `gather`. Around it: `spmd`, `divide`, `share`,
     `fetch`. On the host, between programs, for each process: `process`,
     `num_processes`, `is_root`, `barrier`, `broadcast_object`, `gather_objects`,
-    `gather_rows`, `on_root`, `require_agreement`, `leave`. A process is a rank under MPI;
-    under sharding it holds several. Communicators of the same ranks are equal and share
-    compiled programs.
+    `gather_rows`, `on_root`, `require_agreement`, `leave`. A process is a rank under
+    MPI; under sharding it holds several. Communicators of the same ranks are equal and
+    share compiled programs.
 
     Examples
     --------
