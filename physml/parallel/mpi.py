@@ -44,7 +44,7 @@ class MpiCommunicator(Communicator):
     name = "mpi"
 
     def __init__(self) -> None:
-        self._host = _host_world()
+        self._host, _ = _host_world(), _device_world()  # in this order on all ranks
         _require_together(self.size)
         self.require_agreement(installation())
 
