@@ -85,4 +85,4 @@ def _from_products(operator: LinearOperator) -> scipy.sparse.csr_array:
         scipy.sparse.csr_array(np.asarray(apply(jnp.arange(start, start + length))))
         for start in range(0, size, length)
     ]  # row j of a batch is H e_j, column j of H
-    return scipy.sparse.vstack(batches).tocsr()[:size].T
+    return scipy.sparse.csr_array(scipy.sparse.vstack(batches).tocsr()[:size].T)
