@@ -5,7 +5,8 @@ python benchmarks/hopping.py --out TABLES
 
 Products follow one another, v -> H v, in one compiled loop for physml and in a loop of
 `csr @ v` for SciPy, which uses one thread; H has a norm below one. Run under
-`taskset -c 0` for one thread against one. Bursts of all contenders take turns; ratios are taken within a turn.
+`taskset -c 0` for one thread against one. Bursts of all contenders take turns; ratios
+are taken within a turn.
 """
 
 import time
