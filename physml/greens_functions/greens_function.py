@@ -6,22 +6,22 @@ z and H have the unit of an energy, G that of its inverse.
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from physml.failures import RunFailure, expected, expected_type
-from physml.operators.linear_operator import LinearOperator, as_operator
+from physml.failures import RunFailure, expected
+from physml.greens_functions.wanted_elements import wanted_elements
+from physml.operators.linear_operator import as_operator
 from physml.solvers.reduced_shifted_krylov import (
+    recomputed_residuals,
     reduced_shifted_krylov,
-    true_residuals,
 )
 
 MOST_ITERATIONS = 100_000  # by default, however large the operator is
-
-Sites: TypeAlias = Any  # a site number, several of them, or vectors: see `greens_function`
+SHOWN = 3  # failed shifts that a message names
 
 
 @jax.tree_util.register_dataclass
@@ -34,41 +34,49 @@ class GreensFunction:
     converged: jax.Array  # (num_z,)
     num_iterations: jax.Array  # applications of H that each z has used, (num_z,)
     z: jax.Array  # (num_z,)
-    is_exhausted: jax.Array  # whether the whole Krylov space was used
-    true_residual: jax.Array | None = None  # computed again, where asked for, (num_z,)
+    is_exhausted: jax.Array  # whether the Krylov space ended, ()
+    true_residual: jax.Array | None = None  # made again, where asked for, (num_z,)
 
     @property
     def outcome(self) -> str:
-        """How it went, in words; where shifts have failed, which and what to do."""
-        failed = np.flatnonzero(~np.atleast_1d(self.converged))
-        iterations = np.atleast_1d(self.num_iterations)
+        """How it went, in words; where shifts have failed, which, and what to do."""
+        failed = np.flatnonzero(~np.asarray(self.converged))
+        most = int(np.max(self.num_iterations))
         if not len(failed):
-            return f"converged: {len(iterations)} shifts in {iterations.max()} iterations"
-        if not np.isfinite(np.atleast_1d(self.relative_residual)[failed]).all():
-            why = "a value is not finite"
+            return f"converged: {len(self.z)} shifts in at most {most} iterations"
+        if self.is_not_finite:
+            why = "values that are not finite"
             cure = "look for NaN or infinity in the operator"
-        elif np.any(self.is_exhausted):
-            why = "z lies on the spectrum, to rounding"
+        elif self.is_exhausted:
+            why = (
+                "the Krylov space is exhausted, so that z is an eigenvalue to rounding"
+            )
             cure = "give z an imaginary part"
         else:
-            why = f"the limit of {iterations.max()} iterations was reached"
+            why = f"the limit was reached after {most} iterations"
             cure = "raise max_iterations or the tolerance, or move z off the spectrum"
-        return f"{why} for {self._named(failed)}: {cure}"
+        return f"{self._named(failed)}: {why}; {cure}"
+
+    @property
+    def is_not_finite(self) -> bool:
+        """Whether NaN came out of the operator."""
+        return bool(np.isnan(np.asarray(self.relative_residual)).any())
 
     def _named(self, failed: np.ndarray) -> str:
         """Return the first few shifts that failed, with their residuals."""
-        z, residual = np.atleast_1d(self.z), np.atleast_1d(self.relative_residual)
-        shown = [f"z = {z[i]:.6g} (relative residual {residual[i]:.1e})" for i in failed[:3]]
-        more = f" and {len(failed) - 3} more" if len(failed) > 3 else ""
-        return f"{len(failed)} of {len(z)} shifts, {', '.join(shown)}{more}"
+        z, residual = np.asarray(self.z), np.asarray(self.relative_residual)
+        names = [f"z = {z[i]:.6g} (residual {residual[i]:.1e})" for i in failed[:SHOWN]]
+        if len(failed) > SHOWN:
+            names.append(f"and {len(failed) - SHOWN} more")
+        return f"{len(failed)} of {len(z)} shifts failed, {', '.join(names)}"
 
 
 def greens_function(
     operator: Any,
     z: Any,
     *,
-    column: Sites,
-    row: Sites = None,
+    column: Any,
+    row: Any = None,
     tolerance: float = 1e-10,
     max_iterations: int | None = None,
     true_residuals: bool = False,
@@ -84,28 +92,28 @@ def greens_function(
     operator
         H, Hermitian, shape (n, n): anything that `physml.operators.as_operator` takes.
     z
-        Complex or real energies, shape (num_z,), of any dtype and sign, off the
-        spectrum of H. The computation has the widest precision among z, H and vectors.
+        Energies off the spectrum of H, complex or real, shape (num_z,). The computation
+        has the widest precision among z, H, row and column.
     column
-        j: a site, from 0 to n - 1, or a vector \|j>, shape (n,), of floating dtype.
+        j: a site from 0 to n - 1, or a vector of shape (n,) of floating dtype.
     row
-        i: a site, several, shape (m,), a vector u, shape (n,), or several, (m, n), which
-        stand for <u| = conj(u)^T. By default the column: G_jj needs no elements of the
-        Lanczos vectors and is more accurate, with an error like the residual squared.
+        i: a site; several, (m,); a vector u, (n,), or several, (m, n), each for
+        <u| = conj(u)^T. By default the column: G_jj needs no elements of the Lanczos
+        vectors and errs by about the residual squared.
     tolerance
-        Each z is done when its relative residual is at or below this.
+        A z is done when its relative residual is at or below this.
     max_iterations
-        Applications of H at most; by default 10 n, but no more than 100 000.
+        Applications of H at most; by default 10 n, and no more than 100 000.
     true_residuals
-        Whether to make all solutions again in full and to measure their residuals, at n
-        times the cost for each z.
+        Whether to make the solutions again in full and to measure their residuals: n
+        times the work for each z.
     on_failure
-        Whether shifts that have not converged raise, or are told by the result alone.
+        Whether a z that has not converged raises, or is told by the result alone.
 
     Returns
     -------
-    `value` of shape (num_z,), or (num_z, m) for m rows, with the residual of each z.
-    Inside of jit a failure never raises: look at `converged`.
+    `value`, shape (num_z,), or (num_z, m) where rows have the axis m, with the residual
+    of each z. Inside of jit nothing raises: look at `converged`.
 
     Raises
     ------
@@ -122,11 +130,44 @@ def greens_function(
     Array([-0.3333333+0.j], dtype=complex64)
     """
     operator = as_operator(operator)
-    shifts, columns, rows = _arguments(operator, z, column, row)
     if max_iterations is None:
         max_iterations = min(10 * operator.size, MOST_ITERATIONS)
-    _require_limits(tolerance, max_iterations)
+    _require_limits(tolerance, max_iterations, on_failure)
+    wanted = wanted_elements(operator, z, row, column)
+    shifts, start = wanted.shifts, wanted.column
     limits = {"tolerance": tolerance, "max_iterations": max_iterations}
-    found = reduced_shifted_krylov(operator, shifts.ravel(), columns, rows, **limits)
-    again = _true_residuals(operator, shifts, columns, limits) if true_residuals else None
-    is_one_row = rows is None or np.ndim(row) + (not _is_sites(row)) ... 
+    found = reduced_shifted_krylov(operator, shifts, start, wanted.rows, **limits)
+    again = None
+    if true_residuals:
+        again = recomputed_residuals(operator, shifts, start, **limits)
+    result = GreensFunction(
+        value=found.value[:, 0] if wanted.is_one_row else found.value,
+        relative_residual=found.relative_residual,
+        converged=found.is_converged,
+        num_iterations=found.num_steps,
+        z=shifts,
+        is_exhausted=found.has_ended,
+        true_residual=again,
+    )
+    if on_failure == "raise":
+        raise_on_failure(result)
+    return result
+
+
+def raise_on_failure(result: GreensFunction) -> None:
+    """Raise unless all shifts have converged; inside of jit that is not known yet."""
+    if isinstance(result.converged, jax.core.Tracer) or np.all(result.converged):
+        return
+    sentence = f"The Green's function: {result.outcome}."
+    if result.is_exhausted and not result.is_not_finite:
+        raise ValueError(sentence)
+    raise RunFailure(sentence)
+
+
+def _require_limits(tolerance: float, max_iterations: int, on_failure: str) -> None:
+    if not tolerance > 0:
+        raise expected("a tolerance > 0", tolerance, "1e-10 is the default")
+    if max_iterations < 1:
+        raise expected("max_iterations >= 1", max_iterations, "10 n is the default")
+    if on_failure not in ("raise", "return"):
+        raise expected("'raise' or 'return'", repr(on_failure), "choose one of the two")

@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from physml.operators.linear_operator import LinearOperator
 
@@ -106,7 +107,7 @@ def row_elements(rows: jax.Array | None, vectors: jax.Array) -> jax.Array | None
         return None
     if jnp.issubdtype(rows.dtype, jnp.integer):
         return vectors[..., rows]
-    dtype = jnp.promote_types(rows.dtype, vectors.dtype)
+    dtype = np.promote_types(rows.dtype, vectors.dtype)
     return vectors.astype(dtype) @ rows.conj().T.astype(dtype)
 
 

@@ -103,10 +103,14 @@ def reduced_shifted_krylov(
             & (process.step < max_iterations)
             & jnp.any(process.vectors.is_valid)
         ),
-        partial(_next_chunk, operator, rows, width, len(shifts), tolerance, max_iterations),
+        partial(
+            _next_chunk, operator, rows, width, len(shifts), tolerance, max_iterations
+        ),
         process,
     )
-    factor = norm**2 if rows is None else norm  # <u| has the norm of b in the first case
+    factor = (
+        norm**2 if rows is None else norm
+    )  # <u| has the norm of b in the first case
     return _elements(process, factor, len(shifts), tolerance)
 
 
@@ -152,7 +156,10 @@ def _advance_blocks(
 
     def advance(i: jax.Array, state: ShiftedState) -> ShiftedState:
         cut = partial(
-            jax.lax.dynamic_slice_in_dim, start_index=i * width, slice_size=width, axis=-1
+            jax.lax.dynamic_slice_in_dim,
+            start_index=i * width,
+            slice_size=width,
+            axis=-1,
         )
         new = shifted_chunk(
             jax.tree.map(cut, state), cut(process.shifts), steps, tolerance
@@ -195,7 +202,7 @@ def _elements(
     )
 
 
-def true_residuals(
+def recomputed_residuals(
     operator: LinearOperator, shifts: jax.Array, column: jax.Array, **limits: Any
 ) -> jax.Array:
     """Return |b - (z - H) x| / |b| of the full solutions x, made again, (num_shifts,).
