@@ -50,7 +50,7 @@ def to_sparse(operator: LinearOperator) -> scipy.sparse.csr_array:
             "traced ones",
             "call to_sparse outside of jit and grad",
         )
-    matrix = scipy.sparse.csr_array(_elements(operator))
+    matrix = scipy.sparse.csr_array(_elements(operator), copy=True)
     matrix.sum_duplicates()
     matrix.eliminate_zeros()
     return matrix
