@@ -18,18 +18,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from physml.failures import RunFailure, expected
-from physml.greens_functions.map_methods import Dense, MapMethod, MapProblem, Recursive
+from physml.greens_functions.map_methods import MapProblem, is_traced
+from physml.greens_functions.method_choice import MethodName, choose_method
 from physml.greens_functions.rounds import (
     MapSnapshot,
     Observer,
     all_rows,
     rows_in_rounds,
 )
-from physml.operators import LinearOperator, as_operator
+from physml.operators import LinearOperator, as_operator, require_hermitian
 from physml.parallel import SERIAL, Communicator
-from physml.solvers.block_tridiagonal import slice_order
-
-MethodName = Literal["auto", "recursive", "dense"]
 
 
 @partial(
@@ -65,6 +63,7 @@ def local_density_of_states(
     sites: Any = None,
     method: MethodName = "auto",
     tolerance: float = 1e-10,
+    max_iterations: int | None = None,
     communicator: Communicator = SERIAL,
     batch: int | None = None,
     observer: Observer | None = None,
@@ -74,7 +73,7 @@ def local_density_of_states(
     """Return the local density of states at all energies and sites.
 
     Differentiable in reverse mode with respect to the operator, the energies and the
-    broadening.
+    broadening by the methods "recursive" and "dense".
 
     Parameters
     ----------
@@ -88,9 +87,13 @@ def local_density_of_states(
         Numbers from 0 to n - 1, shape (num_sites,); by default all.
     method
         "recursive": two sweeps over slices, for chains and strips; "dense": all
-        eigenvectors; "auto": whichever costs less.
+        eigenvectors; "krylov": a Lanczos process for each site; "kernel_polynomial":
+        as many Chebyshev moments of each site as the broadening needs; "auto":
+        whichever costs least.
     tolerance
         An element has converged if its relative residual is at or below this.
+    max_iterations
+        Steps of a Lanczos process at most. By default 10 n, and no more than 100 000.
     communicator
         The ranks over which energies (or sites) are divided.
     batch
@@ -124,10 +127,11 @@ def local_density_of_states(
     >>> local_density_of_states(dimer, [1.0], 0.1).values  # about 1 / (2 pi eta)
     Array([[1.595518, 1.595518]], dtype=float32)
     """
-    operator = as_operator(operator)
-    problem = _checked_problem(operator, energies, broadening, sites, tolerance)
-    chosen = _chosen_method(method, operator)
-    if _is_traced((operator, energies, broadening)):
+    problem = _checked_problem(
+        as_operator(operator), energies, broadening, sites, tolerance
+    )
+    chosen = choose_method(method, problem, max_iterations=max_iterations)
+    if is_traced(problem):
         rows = all_rows(chosen, problem, communicator)
     else:
         rows = rows_in_rounds(
@@ -140,17 +144,14 @@ def local_density_of_states(
         )
     if chosen.items == "sites":
         rows = jax.tree.map(jnp.transpose, rows)
-    green, residual, num_iterations = rows
-    values = -jnp.imag(green) / math.pi
-    converged = (residual <= tolerance) & jnp.isfinite(values)
     result = LocalDensityOfStates(
         problem.z.real,
         problem.sites,
-        values,
-        residual,
-        converged,
-        num_iterations,
-        type(chosen).__name__.lower(),
+        -jnp.imag(rows.green) / math.pi,
+        rows.relative_residual,
+        rows.converged,
+        rows.num_iterations,
+        chosen.name,
     )
     if on_failure == "raise":
         _raise_on_failure(result, tolerance)
@@ -172,15 +173,18 @@ def _checked_problem(
     if broadening.ndim != 0:
         cure = "call once for each broadening"
         raise expected("one broadening", f"shape {broadening.shape}", cure)
-    if not _is_traced(energies) and not np.isfinite(energies).all():
+    if not is_traced(energies) and not np.isfinite(energies).all():
         raise expected("finite energies", "NaN or infinity", "look there")
-    if not _is_traced(broadening) and not 0 < float(broadening) < math.inf:
+    if not is_traced(broadening) and not 0 < float(broadening) < math.inf:
         cure = (
             "levels of a finite system are lines without it; take a few level spacings"
         )
         raise expected("a broadening > 0", f"{float(broadening)}", cure)
     if not tolerance > 0:
         raise expected("a tolerance > 0", tolerance, "1e-10 is the default")
+    if not is_traced(operator):
+        with jax.ensure_compile_time_eval():
+            require_hermitian(operator)
     dtypes = (operator.dtype, energies.dtype, np.float32)
     dtype = jnp.finfo(np.result_type(*dtypes)).dtype
     imaginary = jnp.full(energies.shape, broadening.astype(dtype))
@@ -203,16 +207,8 @@ def _checked_sites(sites: Any, size: int) -> jax.Array:
     return jnp.asarray(array)
 
 
-def _chosen_method(name: MethodName, operator: LinearOperator) -> MapMethod:
-    if name in ("auto", "recursive"):
-        return Recursive(slice_order(operator))
-    if name == "dense":
-        return Dense()
-    raise expected("a method of MethodName", repr(name), "take 'auto'")
-
-
 def _raise_on_failure(result: LocalDensityOfStates, tolerance: float) -> None:
-    if _is_traced(result.converged) or np.all(result.converged):
+    if is_traced(result.converged) or np.all(result.converged):
         return
     failed = np.argwhere(~np.asarray(result.converged))
     k, i = failed[0]
@@ -224,7 +220,3 @@ def _raise_on_failure(result: LocalDensityOfStates, tolerance: float) -> None:
         f"{result.method!r}: raise the tolerance or the broadening, or look for NaN or "
         "infinity in the operator."
     )
-
-
-def _is_traced(tree: Any) -> bool:
-    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(tree))
