@@ -19,6 +19,7 @@ from physml.operators.linear_operator import LinearOperator
 TOLERANCE = 50  # eps of the operator's dtype
 
 
+@jax.jit
 def hermiticity_defect(
     operator: LinearOperator, *, key: jax.Array | None = None
 ) -> jax.Array:
@@ -92,7 +93,7 @@ def require_hermitian(
 
 def _require_shape(operator: LinearOperator) -> None:
     vector = jax.ShapeDtypeStruct((operator.size,), operator.dtype)
-    shape = jax.eval_shape(operator, vector).shape
+    shape = jax.eval_shape(lambda v: operator(v), vector).shape
     if shape != vector.shape:
         raise expected(
             f"an operator that takes shape {vector.shape} to {vector.shape}",
