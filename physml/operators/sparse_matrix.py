@@ -68,7 +68,7 @@ def _elements(operator: Any) -> Any:
 
 def _from_rows(operator: SparseOperator) -> scipy.sparse.csr_array:
     size, width = operator.values.shape
-    columns, values = np.asarray(operator.columns), np.asarray(operator.values)
+    columns, values = np.asarray(operator.columns), np.array(operator.values)
     starts = np.arange(size + 1) * width
     return scipy.sparse.csr_array(
         (values.ravel(), columns.ravel(), starts), shape=(size, size)
