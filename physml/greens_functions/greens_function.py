@@ -106,7 +106,8 @@ def greens_function(
         Applications of H at most; by default 10 n, but from 10 000 to 100 000.
     true_residuals
         Whether to make the solutions again in full and to measure their residuals: n
-        times the work for each z.
+        times the work for each z. For the row that is the column the solutions end
+        within a chunk, the elements after it: their residuals are smaller still.
     on_failure
         Whether a z that has not converged raises, or is told by the result alone.
 
