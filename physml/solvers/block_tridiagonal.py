@@ -1,6 +1,8 @@
 r"""An order of the sites in which a sparse operator is block tridiagonal.
 
-.. math:: H = \begin{pmatrix} D_0 & U_0 \\ L_0 & D_1 & U_1 \\ & L_1 & \ddots \end{pmatrix}
+.. math::
+
+    H = \begin{pmatrix} D_0 & U_0 \\ L_0 & D_1 & U_1 \\ & L_1 & \ddots \end{pmatrix}
 
 Sites are put in the reverse Cuthill-McKee order (E. Cuthill and J. McKee, Proc. 24th
 ACM Conf., 157 (1969)), or left in their own if that has the smaller bandwidth w, and
@@ -80,7 +82,8 @@ def slice_order(operator: LinearOperator) -> SliceOrder:
     >>> slice_order(as_operator(ring)).width
     2
     """
-    pattern = to_sparse(jax.tree.map(_known, operator))
+    with jax.ensure_compile_time_eval():
+        pattern = to_sparse(jax.tree.map(_known, operator))
     pattern = scipy.sparse.csr_array(abs(pattern) + abs(pattern).T)
     size = operator.size
     sites = scipy.sparse.csgraph.reverse_cuthill_mckee(pattern, symmetric_mode=True)

@@ -54,7 +54,8 @@ def dense_diagonal_resolvent(
     -------
     DiagonalResolvent
         The residual is an estimate of that of column i,
-        :math:`(\sum_m \|H q_m - \lambda_m q_m\|^2 |q_{im}|^2 / |z - \lambda_m|^2)^{1/2}`.
+        :math:`(\sum_m r_m^2 |q_{im}|^2 / |z - \lambda_m|^2)^{1/2}` with
+        :math:`r_m = \|H q_m - \lambda_m q_m\|`.
     """
     matrix = operator(jnp.eye(operator.size, dtype=operator.dtype)).T
     dtype = np.result_type(matrix.dtype, z.dtype, np.complex64)

@@ -46,7 +46,7 @@ def test_report_under_mpi(run_ranks):
     done = run_ranks(2, "-m", "physml.parallel", "--quick", "--threads", "1")
     assert done.returncode == 0, done.stdout
     assert done.stdout.startswith("2 ranks, mpi: ")
-    assert done.stdout.count(" right\n") == 10  # by one rank only
+    assert done.stdout.count(" right\n") == 11  # by one rank only
     assert "WRONG" not in done.stdout
     assert "1,000 float64" in done.stdout
 
@@ -56,7 +56,7 @@ def test_report_over_devices(run_python):
     done = run_python("-m", "physml.parallel", *options)
     assert done.returncode == 0, done.stdout
     assert done.stdout.startswith("2 ranks, sharded: XLA")
-    assert done.stdout.count(" right\n") == 10
+    assert done.stdout.count(" right\n") == 11
 
 
 def test_report_refuses_what_cannot_be(run_python):
