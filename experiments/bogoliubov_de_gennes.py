@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal, Self
 
-from physml.failures import expected
 from physml.hamiltonians import (
     Vortex,
     bogoliubov_de_gennes,
@@ -17,7 +16,7 @@ from physml.hamiltonians import (
 )
 from physml.lattices import square
 from physml.runs.command_line import run_experiment
-from physml.runs.lattice_options import central_site, site_positions
+from physml.runs.lattice_options import central_site
 from physml.runs.maps import MapConfiguration, MapExperiment, run_map
 
 
@@ -44,9 +43,7 @@ class BogoliubovDeGennesConfiguration(MapConfiguration):
     core_radius: float = 2.0
     """Of the vortex, in lattice constants."""
     energies: tuple[float, float, int] = (-1.5, 1.5, 121)
-    """Lowest and highest energy in units of energy, and how many, evenly spaced."""
     shown_energies: tuple[float, ...] | None = (0.0, 0.3, 0.8)
-    """Those at which the picture shows the sites, in units of energy."""
 
     @classmethod
     def quick_defaults(cls) -> Self:
@@ -57,27 +54,21 @@ class BogoliubovDeGennesConfiguration(MapConfiguration):
 def make_experiment(configuration: BogoliubovDeGennesConfiguration) -> MapExperiment:
     """Put the superconductor on its lattice."""
     c = configuration
-    if min(c.size) < 4:
-        raise expected("4 x 4 sites or more", c.size, "raise --size")
     lattice = square(*c.size)
     site, is_vortex = central_site(lattice), c.defect == "vortex"
     strength = 0.0 if is_vortex else c.impurity_strength
+    potential = impurity_potential(lattice, [site], strength)
     middle = tuple((n - 1) // 2 + 0.5 for n in c.size)  # of four sites
     operator = bogoliubov_de_gennes(
-        tight_binding(
-            lattice,
-            potential=impurity_potential(lattice, [site], strength),
-            boundary="open",
-        ),
+        tight_binding(lattice, potential=potential, boundary="open"),
         chemical_potential=c.chemical_potential,
         s_wave=c.gap if c.pairing == "s-wave" else 0.0,
         d_wave=c.gap if c.pairing == "d-wave" else None,
         vortex=Vortex(middle, core_radius=c.core_radius) if is_vortex else None,
     )
-    defect = "a vortex" if is_vortex else "an impurity"
-    title = f"{c.pairing} superconductor, gap {c.gap:g}, with {defect}"
+    title = f"{c.pairing} superconductor, gap {c.gap:g}, {c.defect} in the middle"
     return MapExperiment(
-        "bogoliubov_de_gennes", title, operator, site_positions(lattice), site, c.defect
+        "bogoliubov_de_gennes", title, operator, lattice, site, c.defect
     )
 
 

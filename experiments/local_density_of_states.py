@@ -11,14 +11,9 @@ from typing import Self
 import jax
 
 from physml.hamiltonians import disorder_potential, impurity_potential, tight_binding
+from physml.lattices import Ends
 from physml.runs.command_line import run_experiment
-from physml.runs.lattice_options import (
-    BoundaryName,
-    LatticeName,
-    central_site,
-    make_lattice,
-    site_positions,
-)
+from physml.runs.lattice_options import LatticeName, central_site, make_lattice
 from physml.runs.maps import MapConfiguration, MapExperiment, run_map
 
 
@@ -35,14 +30,14 @@ class LocalDensityOfStatesConfiguration(MapConfiguration):
     size: tuple[int, ...] | None = None
     """Cells along each direction; one number stands for all. By default 1000 for a
     chain or ring, 40 for square and triangular, 28 for honeycomb, 12 for cubic."""
-    boundary: BoundaryName = "auto"
-    """open or periodic; auto: open for a chain, periodic for the others."""
+    boundary: Ends | None = None
+    """open or periodic. By default open for a chain, periodic for the others."""
     hopping: float = -1.0
     """Matrix element between nearest neighbors, in units of energy."""
     potential: float = 0.5
     """Of every site, in units of energy."""
     impurity_site: int | None = None
-    """Its number, counted from 0. By default the middle, 499 of 1000."""
+    """Its number, counted from 0. By default that in the middle, 499 of 1000."""
     impurity_strength: float = 3.0
     """Added to the potential of that site, in units of energy."""
     disorder: float = 0.0
@@ -63,14 +58,13 @@ def make_experiment(configuration: LocalDensityOfStatesConfiguration) -> MapExpe
     site = central_site(lattice) if c.impurity_site is None else c.impurity_site
     potential = c.potential + impurity_potential(lattice, [site], c.impurity_strength)
     potential += disorder_potential(jax.random.key(c.seed), lattice, c.disorder)
-    size = " x ".join(map(str, lattice.shape))
     return MapExperiment(
         name="local_density_of_states",
-        title=f"{c.lattice} lattice, {size}, {c.impurity_strength:+g} on site {site}",
+        title=f"{c.lattice} of {lattice.num_sites} sites, impurity on site {site}",
         operator=tight_binding(
             lattice, hopping=c.hopping, potential=potential, flux=c.flux, boundary=ends
         ),
-        positions=site_positions(lattice),
+        lattice=lattice,
         center=site,
     )
 

@@ -71,7 +71,7 @@ class RunFolder:
     def write_arrays(self, name: str, **arrays: np.ndarray) -> None:
         """Write an npz file, all or nothing."""
         content = io.BytesIO()
-        np.savez(content, **arrays)
+        np.savez(content, allow_pickle=False, **arrays)
         write_atomically(self.path / name, content.getvalue())
 
 

@@ -10,7 +10,6 @@ from physml.failures import expected
 from physml.lattices import Ends, Lattice, chain, cubic, honeycomb, square, triangular
 
 LatticeName = Literal["chain", "ring", "square", "triangular", "honeycomb", "cubic"]
-BoundaryName = Literal["auto"] | Ends
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ KINDS: dict[LatticeName, _Kind] = {
 
 
 def make_lattice(
-    name: LatticeName, size: tuple[int, ...] | None, boundary: BoundaryName
+    name: LatticeName, size: tuple[int, ...] | None, boundary: Ends | None
 ) -> tuple[Lattice, Ends]:
     """Return a lattice and what its ends are.
 
@@ -43,7 +42,7 @@ def make_lattice(
     size
         Cells along each direction; one number stands for all directions.
     boundary
-        Of all directions; "auto" is open for a chain, periodic for the others.
+        Of all directions; by default open for a chain, periodic for the others.
 
     Raises
     ------
@@ -51,7 +50,7 @@ def make_lattice(
         For a size of another number of directions, or a ring with open ends.
     """
     kind = KINDS[name]
-    ends = kind.ends if boundary == "auto" else boundary
+    ends = kind.ends if boundary is None else boundary
     if name == "ring" and ends == "open":
         raise expected("a periodic ring", "open ends", "take --lattice chain")
     size = (kind.size,) if size is None else size
@@ -72,9 +71,3 @@ def central_site(lattice: Lattice) -> int:
     shape = lattice.positions().shape[:-1]
     cell = tuple((n - 1) // 2 for n in lattice.shape)
     return int(np.ravel_multi_index(cell + (0,) * (len(shape) - len(cell)), shape))
-
-
-def site_positions(lattice: Lattice) -> np.ndarray:
-    """Return where the sites are, shape (num_sites, dimension)."""
-    positions = lattice.positions()
-    return positions.reshape(-1, positions.shape[-1])

@@ -46,8 +46,10 @@ def draw_map(
         plot_profiles(axes["profiles"], density, experiment.center, shown)
     else:
         figure = Figure(figsize=(3.6 * max(len(shown), 2), 6.5), layout="constrained")
-        tops = [f"plane {k}" for k in shown]
-        axes = figure.subplot_mosaic([tops, ["cuts"] * len(shown)], height_ratios=(3, 2))
+        tops: list[Any] = [f"plane {k}" for k in shown]
+        axes = figure.subplot_mosaic(
+            [tops, ["cuts"] * len(shown)], height_ratios=(3, 2)
+        )
         positions, chosen = _plane(experiment, density)
         for k, name in zip(shown, tops, strict=True):
             plot_plane(axes[name], positions, density.values[k, chosen])
@@ -152,9 +154,7 @@ def plot_cuts(axes: Axes, density: "DensityMap", columns: dict[str, int]) -> Non
     axes.legend(fontsize="small")
 
 
-def _shown_rows(
-    density: "DensityMap", energies: Sequence[float] | None
-) -> list[int]:
+def _shown_rows(density: "DensityMap", energies: Sequence[float] | None) -> list[int]:
     """Return the rows of the map at the energies to show, each once."""
     if energies is None:
         low, high = density.energies[[0, -1]]
@@ -166,7 +166,7 @@ def _shown_rows(
 def _cut_columns(experiment: "MapExperiment", density: "DensityMap") -> dict[str, int]:
     """Return the columns nearest to the center, next to it, and far away.
 
-    Far away is in the middle of all distances: beyond it the ends of a lattice are near.
+    Far away is in the middle of all distances: beyond it the ends are near.
     """
     positions = experiment.positions
     distances = positions[density.sites] - positions[experiment.center]

@@ -8,7 +8,6 @@ on from them.
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import jax
@@ -32,6 +31,7 @@ from physml.greens_functions.sum_rule import (
     resolution_error,
     tail_quadrature,
 )
+from physml.lattices import Lattice
 from physml.operators import LinearOperator
 from physml.parallel import SERIAL, Communicator
 from physml.precision import enable_x64
@@ -76,8 +76,8 @@ class MapExperiment:
         A line of text that says what is computed.
     operator
         Hermitian; its first rows belong to the sites.
-    positions
-        Of the sites, shape (num_sites, dimension), in nearest-neighbor distances.
+    lattice
+        Of the sites.
     center
         The site around which something happens, such as an impurity.
     center_name
@@ -87,9 +87,15 @@ class MapExperiment:
     name: str
     title: str
     operator: LinearOperator
-    positions: np.ndarray
+    lattice: Lattice
     center: int
     center_name: str = "impurity"
+
+    @property
+    def positions(self) -> np.ndarray:
+        """Where the sites are, shape (num_sites, dimension)."""
+        positions = self.lattice.positions()
+        return positions.reshape(-1, positions.shape[-1])
 
 
 @dataclass(frozen=True)
@@ -176,7 +182,7 @@ def _map_computation(
 ) -> "_MapComputation":
     """Put the energies of the map and of its tails into one problem."""
     lowest, highest, count = configuration.energies
-    num_sites = len(experiment.positions)
+    num_sites = experiment.lattice.num_sites
     wanted = configuration.sites
     if wanted is not None and any(not 0 <= site < num_sites for site in wanted):
         raise expected(f"sites from 0 to {num_sites - 1}", wanted, "count from 0")
@@ -191,7 +197,9 @@ def _map_computation(
     ends = center - half_width, center + half_width
     reach = max(abs(end - energy) for end in ends for energy in (lowest, highest))
     quadrature = tail_quadrature(lowest, highest, configuration.broadening, reach)
-    problem = problem._replace(z=jnp.concatenate([problem.z, jnp.asarray(quadrature.z)]))
+    problem = problem._replace(
+        z=jnp.concatenate([problem.z, jnp.asarray(quadrature.z)])
+    )
     method = choose_method(configuration.method, problem)
     return _MapComputation(problem, method, quadrature, configuration, communicator)
 
@@ -244,8 +252,8 @@ class _MapComputation:
         """Separate the map and its tails."""
         if self.method.items == "sites":
             rows = jax.tree.map(np.transpose, rows)
-        num_energies = self.configuration.energies[2]
-        if not np.isfinite(rows.green).all():
+        num_energies, green = self.configuration.energies[2], np.asarray(rows.green)
+        if not np.isfinite(green).all():
             raise RunFailure(
                 "The map has values that are not finite: look for very large numbers "
                 "among the options."
@@ -253,8 +261,8 @@ class _MapComputation:
         return DensityMap(
             energies=np.asarray(self.problem.z.real[:num_energies]),
             sites=np.asarray(self.problem.sites),
-            values=-rows.green.imag[:num_energies] / np.pi,
-            tails=self.quadrature.tails(rows.green[num_energies:]),
+            values=-green.imag[:num_energies] / np.pi,
+            tails=self.quadrature.tails(green[num_energies:]),
             method=self.method.name,
             max_relative_residual=float(np.max(rows.relative_residual)),
             max_iterations=int(np.max(rows.num_iterations)),
@@ -324,8 +332,8 @@ def _report(
     )
     if density.num_failed:
         print(
-            f"{density.num_failed} elements are not known to {configuration.tolerance:g}"
-            ": raise --tolerance or --broadening, or choose another --method."
+            f"{density.num_failed} elements are not known to the tolerance: raise it "
+            "or the --broadening, or choose another --method."
         )
     run.finish(
         {
