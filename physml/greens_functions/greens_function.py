@@ -12,14 +12,15 @@ import jax
 import numpy as np
 
 from physml.failures import RunFailure, expected
-from physml.greens_functions.wanted_elements import wanted_elements
+from physml.greens_functions.wanted_elements import is_traced, wanted_elements
+from physml.operators.hermiticity import require_hermitian
 from physml.operators.linear_operator import as_operator
 from physml.solvers.reduced_shifted_krylov import (
     recomputed_residuals,
     reduced_shifted_krylov,
 )
 
-MOST_ITERATIONS = 100_000  # by default, however large the operator is
+DEFAULT_ITERATIONS = (10_000, 100_000)  # 10 n within these bounds
 SHOWN = 3  # failed shifts that a message names
 
 
@@ -102,7 +103,7 @@ def greens_function(
     tolerance
         A z is done when its relative residual is at or below this.
     max_iterations
-        Applications of H at most; by default 10 n, and no more than 100 000.
+        Applications of H at most; by default 10 n, but from 10 000 to 100 000.
     true_residuals
         Whether to make the solutions again in full and to measure their residuals: n
         times the work for each z.
@@ -117,9 +118,10 @@ def greens_function(
     Raises
     ------
     ValueError
-        For sites that are not there, wrong shapes, NaN, and z on the spectrum.
+        For an H that is not Hermitian (by a product with random vectors), sites that
+        are not there, wrong shapes, NaN, and z on the spectrum.
     RunFailure
-        If the limit on iterations was reached, or H gave NaN; the message names the z.
+        If the limit on iterations was reached; the message names the z.
 
     Examples
     --------
@@ -130,8 +132,10 @@ def greens_function(
     """
     operator = as_operator(operator)
     if max_iterations is None:
-        max_iterations = min(10 * operator.size, MOST_ITERATIONS)
+        max_iterations = int(np.clip(10 * operator.size, *DEFAULT_ITERATIONS))
     _require_limits(tolerance, max_iterations, on_failure)
+    if not is_traced(operator):
+        require_hermitian(operator)
     wanted = wanted_elements(operator, z, row, column)
     shifts, start = wanted.shifts, wanted.column
     limits = {"tolerance": tolerance, "max_iterations": max_iterations}
@@ -155,7 +159,7 @@ def greens_function(
 
 def raise_on_failure(result: GreensFunction) -> None:
     """Raise unless all shifts have converged; inside of jit that is not known yet."""
-    if isinstance(result.converged, jax.core.Tracer) or np.all(result.converged):
+    if is_traced(result) or np.all(result.converged):
         return
     sentence = f"The Green's function: {result.outcome}."
     if result.is_exhausted and not result.is_not_finite:
@@ -167,6 +171,6 @@ def _require_limits(tolerance: float, max_iterations: int, on_failure: str) -> N
     if not tolerance > 0:
         raise expected("a tolerance > 0", tolerance, "1e-10 is the default")
     if max_iterations < 1:
-        raise expected("max_iterations >= 1", max_iterations, "10 n is the default")
+        raise expected("max_iterations >= 1", max_iterations, "10 000 is the default")
     if on_failure not in ("raise", "return"):
         raise expected("'raise' or 'return'", repr(on_failure), "choose one of the two")
