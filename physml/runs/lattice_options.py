@@ -57,9 +57,9 @@ def make_lattice(
     if len(size) == 1:
         size *= kind.num_directions
     if len(size) != kind.num_directions or min(size) < 1:
+        several = "" if kind.num_directions == 1 else f", or of {kind.num_directions}"
         raise expected(
-            f"--size of 1 or {kind.num_directions} positive numbers for a {name} "
-            "lattice",
+            f"--size of one positive number{several}, for a {name} lattice",
             " ".join(map(str, size)),
             "give the number of cells along each direction",
         )
