@@ -7,8 +7,8 @@ A step is one of Adam in the compiled loop of `physml.training.minimize`, with a
 every tenth step: of the harmonic oscillator (trained 1-32-1 tanh network, stencil of
 order 8) and of the smearing fit (64 sites, all samples in each step). Each set-up runs
 in processes of its own, started by mpirun; set-ups follow one another within a round.
-The share of the reduction is the time of the sums that a step makes, of the same sizes,
-alone in a compiled loop, over that of the step.
+The share of communication is the time of the sums and shifts that a step makes, of the
+same sizes, alone in a compiled loop, over that of the step.
 """
 
 import json
@@ -26,14 +26,16 @@ from typing import Any
 
 import jax
 import numpy as np
+import scipy.optimize
 import tyro
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from reporting import markdown_table, report, spread
 
 from physml.hamiltonians.potentials import Harmonic, default_grid
 from physml.hamiltonians.smeared_heisenberg import random_smeared_heisenberg
 from physml.parallel import Communicator, choose_communicator, limit_threads
-from physml.parallel.report import time_sums
+from physml.parallel.report import time_transfers
 from physml.precision import enable_x64
 from physml.runs.fit_problem import FitConfiguration, FitExperiment, fit_problem
 from physml.runs.levels import LevelsConfiguration, LevelsExperiment, levels_problem
@@ -42,10 +44,11 @@ from physml.training import StopRules, minimize, optimizer_stages
 SETUPS = ((1, 1), (2, 1), (1, 2))  # ranks, threads of each
 ALWAYS = StopRules(patience=10**9)  # every step is run
 WORKER = "--worker"
-# What a step adds up: edges of two blocks, two inner products, a change, the gradient.
-EDGES = 8  # numbers of each block: the reach of the stencil at both ends
-OSCILLATOR_SUMS = (2 * EDGES, 2, 1, 97)
-FIT_SUMS = (1, 8)
+# What a step adds up: two inner products, a change, the gradient; and what neighbors
+# exchange: the reach of the stencil in both directions, forward and backward.
+SUMS = {"oscillator": (2, 1, 97), "fit": (1, 8)}
+SHIFTS = {"oscillator": (4, 4, 4, 4), "fit": ()}
+COUNTS = (1, 10, 100, 1_000, 10_000, 100_000, 1_000_000)  # of parameters
 
 
 @dataclass(frozen=True)
@@ -66,10 +69,6 @@ class Options:
     """How often each set-up is started."""
     seconds: float = 1.0
     """Of each burst."""
-    latency: float = 1.1e-6
-    """Seconds of a sum of one number over two ranks (python -m physml.parallel)."""
-    seconds_per_byte: float = 7.8e-10
-    """Seconds of a long sum over two ranks for each byte (the same)."""
 
 
 Times = dict[tuple[str, int, int, int], list[dict[str, float]]]
@@ -96,14 +95,18 @@ def main(options: Options) -> None:
         for key, rows in times.items()
         for row in rows
     ]
+    transfers = [_start("transfers", 0, 2, 1, 0.0) for _ in range(rounds)]
+    data += [{"problem": "transfers", **row} for row in transfers]
+    costs = _fitted(times, points, transfers)
     tables = {
         "Strong scaling": _strong(times, points, samples),
         "Weak scaling": _weak(times, points, samples),
-        "Predicted efficiency of the oscillator": _predicted(times, points, options),
+        "Sums by their length, two ranks": _sums_by_length(transfers, costs),
+        "Predicted efficiency of the oscillator": _predicted(costs),
     }
     report(options.out, "scaling", tables, data)
     if options.figure is not None:
-        _draw(times, points, samples, options.figure / "scaling.png")
+        _draw(times, points, samples, transfers, costs, options.figure / "scaling.png")
 
 
 def _with_doubles(sizes: tuple[int, ...]) -> list[int]:
@@ -136,18 +139,37 @@ def work(name: str, size: int, threads: int, seconds: float) -> None:
     limit_threads(threads)
     enable_x64()
     communicator = choose_communicator("mpi")
+    if name == "transfers":
+        if communicator.is_root:
+            print(json.dumps(_time_lengths(communicator)))
+        else:
+            _time_lengths(communicator)
+        return
     problem = {"oscillator": _oscillator, "fit": _fit}[name]
     run = problem(communicator, size)
     run(10)  # compiles
     count = 20
     while (elapsed := communicator.broadcast_object(run(count))) < seconds:
         count = int(count * min(10.0, 1.2 * seconds / elapsed)) + 10
-    sums = OSCILLATOR_SUMS if name == "oscillator" else FIT_SUMS
-    reduction = sum(
-        statistics.median(time_sums(communicator, width, 500)) for width in sums
-    )
+    transfers = [("sum", width) for width in SUMS[name]]
+    transfers += [("shift", width) for width in SHIFTS[name]]
+    total = sum(_time_one(communicator, *transfer, 500) for transfer in transfers)
     if communicator.is_root:
-        print(json.dumps({"step": elapsed / count, "reduction": reduction}))
+        print(json.dumps({"step": elapsed / count, "communication": total}))
+
+
+def _time_one(communicator: Communicator, kind: Any, width: int, repeats: int) -> float:
+    return statistics.median(time_transfers(communicator, kind, width, repeats))
+
+
+def _time_lengths(communicator: Communicator) -> dict[str, float]:
+    """Return the seconds of sums of all lengths, and of a short shift."""
+    repeats = {count: max(20, min(1000, 10_000_000 // count)) for count in COUNTS}
+    times = {
+        str(count): _time_one(communicator, "sum", count, repeats[count])
+        for count in COUNTS
+    }
+    return times | {"shift": _time_one(communicator, "shift", 4, 1000)}
 
 
 def _oscillator(communicator: Communicator, size: int) -> Callable[[int], float]:
@@ -196,7 +218,7 @@ def _strong(times: Times, points: tuple[int, ...], samples: tuple[int, ...]) -> 
         base, two, threads = (
             _steps(times, name, size, *setup) for setup in ((1, 1), (2, 1), (1, 2))
         )
-        share = [row["reduction"] / row["step"] for row in times[name, size, 2, 1]]
+        share = [row["communication"] / row["step"] for row in times[name, size, 2, 1]]
         rows.append(
             [
                 f"{name}, {size:,}",
@@ -206,7 +228,7 @@ def _strong(times: Times, points: tuple[int, ...], samples: tuple[int, ...]) -> 
                 f"{100 * statistics.median(share):.1f} %",
             ]
         )
-    return markdown_table([*headings, "sums of a step, 2 ranks"], rows)
+    return markdown_table([*headings, "communication, 2 ranks"], rows)
 
 
 def _weak(times: Times, points: tuple[int, ...], samples: tuple[int, ...]) -> str:
@@ -222,27 +244,76 @@ def _weak(times: Times, points: tuple[int, ...], samples: tuple[int, ...]) -> st
     return markdown_table(["Problem, size of a rank", "efficiency, 2 ranks"], rows)
 
 
-def _predicted(times: Times, points: tuple[int, ...], options: Options) -> str:
-    r"""Extrapolate to many ranks with one thread each.
+@dataclass(frozen=True)
+class Costs:
+    """Seconds of the parts of a step, fitted to what was measured here."""
 
-    A step on p ranks takes :math:`c n / p + \sum_w (\alpha \lceil \log_2 p\rceil +
-    8 \beta w)`: c from the largest grid on one rank, the latency alpha and the seconds
-    per byte beta of two ranks on one host, and a tree of sums. The edges are gathered
-    by all ranks, w = 8 p numbers. Not in the model: a network between hosts, ranks that
-    wait for each other, what a step costs without any point.
+    start: float  # of a step without points
+    point: float  # of each point
+    latency: float  # of a sum over two ranks
+    byte: float  # of each byte in a sum
+    shift: float  # of a short message to a neighbor
+
+    def sum(self, num_values: int, ranks: int = 2) -> float:
+        """Return the time of a sum: a tree of latencies, and the bytes."""
+        return self.latency * np.ceil(np.log2(ranks)) + 8 * self.byte * num_values
+
+    def step(self, num_points: int, ranks: int) -> float:
+        """Return the time of a step of the oscillator."""
+        compute = self.start + self.point * num_points / ranks
+        if ranks == 1:
+            return compute
+        sums = sum(self.sum(width, ranks) for width in SUMS["oscillator"])
+        return compute + sums + len(SHIFTS["oscillator"]) * self.shift
+
+
+def _fitted(
+    times: Times, points: tuple[int, ...], transfers: list[dict[str, float]]
+) -> Costs:
+    small, large = (
+        statistics.median(_steps(times, "oscillator", size, 1, 1))
+        for size in (min(points), max(points))
+    )
+    point = large / max(points)
+    measured = _medians(transfers)
+    counts = np.array(COUNTS)
+    seconds = np.array([measured[str(count)] for count in COUNTS])
+    # least squares of the relative errors of latency + 8 byte count
+    matrix = np.stack([np.ones(len(counts)), 8 * counts], axis=1) / seconds[:, None]
+    (latency, byte), _ = scipy.optimize.nnls(matrix, np.ones(len(counts)))
+    start = max(small - point * min(points), 0.0)
+    return Costs(start, point, float(latency), float(byte), measured["shift"])
+
+
+def _medians(transfers: list[dict[str, float]]) -> dict[str, float]:
+    return {
+        name: statistics.median(row[name] for row in transfers) for name in transfers[0]
+    }
+
+
+def _sums_by_length(transfers: list[dict[str, float]], costs: Costs) -> str:
+    rows = [
+        [
+            f"{count:,}",
+            spread(1e6 * np.array([row[str(count)] for row in transfers])),
+            f"{1e6 * costs.sum(count):.3g}",
+        ]
+        for count in COUNTS
+    ]
+    return markdown_table(["float64 numbers", "us", "us, fitted"], rows)
+
+
+def _predicted(costs: Costs) -> str:
+    """Extrapolate to many ranks with one thread each.
+
+    Not in the model: a network between hosts, ranks that wait for each other.
     """
-    largest = max(points)
-    cost = statistics.median(_steps(times, "oscillator", largest, 1, 1)) / largest
-
-    def efficiency(size: int, ranks: int) -> float:
-        widths = (EDGES * ranks, *OSCILLATOR_SUMS[1:])
-        latency = options.latency * np.ceil(np.log2(ranks))
-        sums = sum(latency + 8 * options.seconds_per_byte * w for w in widths)
-        return cost * size / (cost * size + ranks * sums)
-
     ranks = (2, 10, 100, 1_000, 10_000)
     rows = [
-        [f"{size:,}", *(f"{efficiency(size, p):.2f}" for p in ranks)]
+        [
+            f"{size:,}",
+            *(f"{costs.step(size, 1) / (p * costs.step(size, p)):.2f}" for p in ranks),
+        ]
         for size in (10**5, 10**6, 10**7, 10**8, 10**9)
     ]
     return markdown_table(["points", *(f"{p:,} ranks" for p in ranks)], rows)
@@ -257,29 +328,66 @@ def _steps(times: Times, name: str, size: int, ranks: int, threads: int) -> np.n
 
 
 def _draw(
-    times: Times, points: tuple[int, ...], samples: tuple[int, ...], path: Path
+    times: Times,
+    points: tuple[int, ...],
+    samples: tuple[int, ...],
+    transfers: list[dict[str, float]],
+    costs: Costs,
+    path: Path,
 ) -> None:
-    figure = Figure(figsize=(9.0, 3.6), layout="constrained")
-    for axes, name, sizes, label in zip(
-        figure.subplots(1, 2, sharey=True),
-        ("oscillator", "fit"),
-        (points, samples),
-        ("grid points", "samples"),
-        strict=True,
-    ):
-        for setup, text in (((2, 1), "2 ranks"), ((1, 2), "2 threads")):
-            speeds = [
-                np.median(_steps(times, name, n, 1, 1) / _steps(times, name, n, *setup))
-                for n in sizes
-            ]
-            axes.plot(sizes, speeds, "o-", label=text)
-        axes.axhline(2.0, color="gray", linestyle="--", label="ideal")
-        axes.set(xscale="log", xlabel=label, title=f"{name}, 2 cores")
-        axes.set_ylim(bottom=0.0)
-    figure.axes[0].set_ylabel("speed relative to one thread")
-    figure.axes[0].legend()
+    figure = Figure(figsize=(9.0, 6.6), layout="constrained")
+    strong, fit, weak, sums = figure.subplots(2, 2).flat
+    _draw_speeds(strong, times, "oscillator", points, "grid points")
+    _draw_speeds(fit, times, "fit", samples, "samples")
+    _draw_weak(weak, times, points, samples)
+    _draw_sums(sums, transfers, costs)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)
+
+
+def _draw_speeds(
+    axes: Axes, times: Times, name: str, sizes: tuple[int, ...], label: str
+) -> None:
+    for setup, text in (((2, 1), "2 ranks"), ((1, 2), "1 rank, 2 threads")):
+        speeds = [
+            _steps(times, name, n, 1, 1) / _steps(times, name, n, *setup) for n in sizes
+        ]
+        _draw_spread(axes, sizes, speeds, text)
+    axes.axhline(2.0, color="gray", linestyle="--", label="ideal")
+    axes.set(xscale="log", xlabel=label, title=f"Strong scaling: {name}")
+    axes.set(ylabel="speed relative to 1 rank, 1 thread", ylim=(0.0, None))
+    axes.legend()
+
+
+def _draw_weak(
+    axes: Axes, times: Times, points: tuple[int, ...], samples: tuple[int, ...]
+) -> None:
+    for name, sizes in (("oscillator", points), ("fit", samples)):
+        efficiencies = [
+            _steps(times, name, n, 1, 1) / _steps(times, name, 2 * n, 2, 1)
+            for n in sizes
+        ]
+        _draw_spread(axes, sizes, efficiencies, name)
+    axes.axhline(1.0, color="gray", linestyle="--", label="ideal")
+    axes.set(xscale="log", xlabel="points or samples of a rank", ylim=(0.0, None))
+    axes.set(ylabel="efficiency of 2 ranks", title="Weak scaling")
+    axes.legend()
+
+
+def _draw_sums(axes: Axes, transfers: list[dict[str, float]], costs: Costs) -> None:
+    times = [1e6 * np.array([row[str(count)] for row in transfers]) for count in COUNTS]
+    _draw_spread(axes, COUNTS, times, "measured")
+    fitted = [1e6 * costs.sum(count) for count in COUNTS]
+    axes.plot(COUNTS, fitted, "--", color="gray", label="latency + bytes / bandwidth")
+    axes.set(xscale="log", yscale="log", xlabel="parameters, float64")
+    axes.set(ylabel="microseconds", title="All-reduce of a gradient, 2 ranks")
+    axes.legend()
+
+
+def _draw_spread(axes: Axes, x: Any, rows: list[np.ndarray], label: str) -> None:
+    middle = np.array([np.median(row) for row in rows])
+    low, high = (np.array([f(row) for row in rows]) for f in (np.min, np.max))
+    axes.errorbar(x, middle, (middle - low, high - middle), fmt="o-", label=label)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from physml.hamiltonians.smeared_heisenberg import (
     SmearedHeisenberg,
     random_smeared_heisenberg,
 )
+from physml.hamiltonians.tight_binding import impurity_chain, tight_binding
 
 __all__ = [
     "POTENTIALS",
@@ -43,8 +44,10 @@ __all__ = [
     "default_grid",
     "gaussian_pair",
     "heisenberg_energy",
+    "impurity_chain",
     "make_potential",
     "random_smeared_heisenberg",
     "random_spins",
     "schrodinger_hamiltonian",
+    "tight_binding",
 ]

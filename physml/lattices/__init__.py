@@ -1,5 +1,6 @@
-"""Geometry: real-space grids, and Bravais lattices with their neighbor shells."""
+"""Geometry: real-space grids, and lattices with their neighbor shells and bonds."""
 
+from physml.lattices.bonds import Bond, Ends, bonds_of_shell
 from physml.lattices.bravais import (
     BravaisLattice,
     Shell,
@@ -8,15 +9,22 @@ from physml.lattices.bravais import (
     square,
     triangular,
 )
+from physml.lattices.crystal import Crystal, Lattice, honeycomb
 from physml.lattices.grid import Grid, Line
 
 __all__ = [
+    "Bond",
     "BravaisLattice",
+    "Crystal",
+    "Ends",
     "Grid",
+    "Lattice",
     "Line",
     "Shell",
+    "bonds_of_shell",
     "chain",
     "cubic",
+    "honeycomb",
     "square",
     "triangular",
 ]

@@ -61,7 +61,7 @@ def neighbor_sum(
     else:
         stencil = _Stencil(field.shape, shells)
         flat = jnp.reshape(field, stencil.shape)
-        window = _with_margins(flat, stencil.margins)
+        window = with_margins(flat, stencil.margins)
         own = stencil.shifted(window, [0] * len(stencil.margins))
         sums = stencil.sums(window)
     terms = [a * x for a, x in zip(coefficients, sums, strict=True)]
@@ -98,7 +98,7 @@ def neighbor_products(
     if left.size >= (LARGE if len(shells) > 1 else LONG):
         cover = list(_cover(left, right, stencil.margins))
     else:
-        cover = [(left, _with_margins(right, stencil.margins))]
+        cover = [(left, with_margins(right, stencil.margins))]
     return _total(
         [
             _sums_in_one_pass([box * x for x in stencil.sums(window)], axes)
@@ -195,10 +195,10 @@ def _cover(
         n, later = left.shape[batch + k], margins[k + 1 :]
         if n > 2 * margin > 0:
             seam = _around_edge(right, batch + k, 2 * margin)
-            yield _around_edge(left, batch + k, margin), _with_margins(seam, later)
+            yield _around_edge(left, batch + k, margin), with_margins(seam, later)
             left = lax.slice_in_dim(left, margin, n - margin, axis=batch + k)
         else:
-            right = _with_margins(right, [margin, *[0] * len(later)])
+            right = with_margins(right, [margin, *[0] * len(later)])
     yield left, right
 
 
@@ -209,16 +209,30 @@ def _around_edge(field: jax.Array, axis: int, size: int) -> jax.Array:
     return lax.concatenate([last, lax.slice_in_dim(field, 0, size, axis=axis)], axis)
 
 
-def _with_margins(field: jax.Array, margins: Sequence[int]) -> jax.Array:
-    """Continue the last axes periodically by a margin to both sides.
+def with_margins(
+    field: jax.Array,
+    margins: Sequence[int],
+    is_periodic: Sequence[bool] | None = None,
+) -> jax.Array:
+    """Continue the last axes by a margin to both sides, with zeros at open ends.
+
+    Parameters
+    ----------
+    field
+        Shape (..., n_1, ..., n_d).
+    margins
+        How far, for each of the last d axes; no more than their lengths.
+    is_periodic
+        Whether an axis is continued as itself; None for all of them.
 
     Joined from pieces with `concatenate` the copy can be a hundred times slower: XLA
     then runs over all entries for each piece, with masked reads outside of the array.
     """
     batch = field.ndim - len(margins)
     padded = jnp.pad(field, [(0, 0)] * batch + [(m, m) for m in margins])
+    joined = [True] * len(margins) if is_periodic is None else is_periodic
     for axis, margin in enumerate(margins, start=batch):
-        if margin == 0:
+        if margin == 0 or not joined[axis - batch]:
             continue
         n = field.shape[axis]
         low, high = np.arange(margin), np.arange(n + margin, n + 2 * margin)

@@ -1,5 +1,6 @@
 """Linear maps as pytrees; they know no physics."""
 
+from physml.operators.hopping import BondGeometry, HoppingOperator
 from physml.operators.laplacian import STENCILS, Laplacian
 from physml.operators.linear_operator import (
     DenseOperator,
@@ -8,13 +9,17 @@ from physml.operators.linear_operator import (
     SparseOperator,
     as_operator,
 )
+from physml.operators.sparse_matrix import to_sparse
 
 __all__ = [
     "STENCILS",
+    "BondGeometry",
     "DenseOperator",
     "FunctionOperator",
+    "HoppingOperator",
     "Laplacian",
     "LinearOperator",
     "SparseOperator",
     "as_operator",
+    "to_sparse",
 ]

@@ -4,9 +4,9 @@ Beyond a Dirichlet wall the function is continued as an odd one: the walls are t
 indices -1 and n, where it is zero, and the index -1-k stands for minus the index k-1.
 Beyond a periodic end it is continued as itself.
 
-On an axis that is divided over ranks, the points beside a block come from its
-neighbors: all ranks gather their edges, a few points each. Where blocks are shorter
-than the reach of the stencil, they gather the field.
+On an axis that is divided over ranks, the points beside a block come from its two
+neighbors, a few points from each. Where blocks are shorter than the reach of the
+stencil, all ranks gather the field.
 """
 
 from functools import partial
@@ -36,10 +36,9 @@ def extended(field: jax.Array, axis: int, line: Line, reach: int) -> jax.Array:
     cut = partial(jax.lax.slice_in_dim, field, axis=axis)
     if line.is_periodic:
         return jnp.concatenate([cut(n - reach, n), field, cut(0, reach)], axis)
-    wall = jnp.zeros_like(cut(0, 1))
-    left = -jnp.flip(cut(0, reach - 1), axis)
-    right = -jnp.flip(cut(n - reach + 1, n), axis)
-    return jnp.concatenate([left, wall, field, wall, right], axis)
+    left = _beyond_left_wall(cut(0, reach), axis)
+    right = _beyond_right_wall(cut(n - reach, n), axis)
+    return jnp.concatenate([left, field, right], axis)
 
 
 def extended_block(
@@ -63,7 +62,7 @@ def extended_block(
     """
     block = jnp.moveaxis(field, axis, 0)
     is_short = line.num_points // communicator.size < reach
-    extend = _from_the_whole if is_short else _from_edges
+    extend = _from_the_whole if is_short else _from_neighbors
     return jnp.moveaxis(extend(block, line, reach, communicator), 0, axis)
 
 
@@ -78,28 +77,28 @@ def _from_the_whole(
     return jax.lax.dynamic_slice_in_dim(rows, start, division.length + 2 * reach)
 
 
-def _from_edges(
+def _from_neighbors(
     block: jax.Array, line: Line, reach: int, communicator: Communicator
 ) -> jax.Array:
     division = Division(line.num_points, communicator.size)
-    count = division.count(communicator.rank)
-    ends = block[:reach], jax.lax.dynamic_slice_in_dim(block, count - reach, reach)
-    gathered = communicator.gather(jnp.stack(ends)[None], communicator.size)
-    edges = communicator.replicate(gathered)  # (num_ranks, 2, reach, ...)
-    before, after = _beyond(edges[:, 0], edges[:, 1], line)
-    rank = communicator.rank
-    rows = jnp.concatenate([before[rank], block, jnp.zeros_like(after[rank])])
-    return jax.lax.dynamic_update_slice_in_dim(rows, after[rank], reach + count, 0)
+    rank, count = communicator.rank, division.count(communicator.rank)
+    first = block[:reach]
+    last = jax.lax.dynamic_slice_in_dim(block, count - reach, reach)
+    before, after = communicator.shift(last, 1), communicator.shift(first, -1)
+    if not line.is_periodic:
+        before = jnp.where(rank == 0, _beyond_left_wall(first, 0), before)
+        is_last = rank == communicator.size - 1
+        after = jnp.where(is_last, _beyond_right_wall(last, 0), after)
+    rows = jnp.concatenate([before, block, jnp.zeros_like(after)])
+    return jax.lax.dynamic_update_slice_in_dim(rows, after, reach + count, 0)
 
 
-def _beyond(
-    first: jax.Array, last: jax.Array, line: Line
-) -> tuple[jax.Array, jax.Array]:
-    """Return what lies before and after each block, from the edges of all blocks."""
-    if line.is_periodic:
-        return jnp.roll(last, 1, axis=0), jnp.roll(first, -1, axis=0)
-    wall = jnp.zeros_like(first[0, :1])
-    left = jnp.concatenate([-jnp.flip(first[0, :-1], 0), wall])
-    right = jnp.concatenate([wall, -jnp.flip(last[-1, 1:], 0)])
-    before = jnp.concatenate([left[None], last[:-1]])
-    return before, jnp.concatenate([first[1:], right[None]])
+def _beyond_left_wall(first: jax.Array, axis: int) -> jax.Array:
+    """Return the odd continuation of the first points of a line, and its wall."""
+    cut = partial(jax.lax.slice_in_dim, first, axis=axis)
+    wall = jnp.zeros_like(cut(0, 1))
+    return jnp.concatenate([-jnp.flip(cut(0, first.shape[axis] - 1), axis), wall], axis)
+
+
+def _beyond_right_wall(last: jax.Array, axis: int) -> jax.Array:
+    return jnp.flip(_beyond_left_wall(jnp.flip(last, axis), axis), axis)

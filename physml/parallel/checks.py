@@ -35,6 +35,9 @@ def _ask(communicator: Communicator) -> dict[str, jax.Array]:
         "sum, integer": communicator.sum(one.astype(int)),
         "sum, in a loop": doubled,
         "gradient": jax.grad(square)(jnp.ones(())),
+        "shift": communicator.gather(
+            communicator.shift(one, 1)[None], communicator.size
+        ),
         "broadcast": communicator.broadcast(one, root=communicator.size - 1),
         "gather": communicator.gather(
             division.indices(communicator.rank), division.num_items
@@ -50,6 +53,7 @@ def _answers(size: int) -> dict[str, Any]:
         "sum, integer": total,
         "sum, in a loop": total * size**2,
         "gradient": 2 * total**2,
+        "shift": np.roll(np.arange(size) + 1, 1),
         "broadcast": size,
         "gather": np.arange(_num_items(size)),
     }

@@ -10,8 +10,9 @@ Values that are added pass through `sum`, parameters that all ranks share pass t
 `replicate`. The derivative of a loss with respect to a sum is the same on all ranks, so
 the transposed `sum` hands it on as it is; the transposed `replicate` adds up what each
 rank found. `jax.grad` is then the exact gradient of the whole loss on every rank,
-however the sums enter it; so are `jax.jvp` and second derivatives. All other
-collectives in a program are made of these two.
+however the sums enter it; so are `jax.jvp` and second derivatives. Other collectives
+are made of these two, except `shift`, which hands on an array to a neighbor: its
+transpose is the shift in the other direction.
 
 There are three kinds of ranks: the only one, processes under MPI, and devices of JAX.
 `Communicator.spmd` compiles the program of a rank, and `Communicator.divide` gives each
@@ -21,6 +22,7 @@ rank its block; these two let the same code run on all three.
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NoReturn, TypeVar
 
 import jax
@@ -43,12 +45,12 @@ class Communicator(ABC):
     """The contract; `SerialCommunicator` is its simplest implementation.
 
     In the program of a rank (a function given to `spmd`): `rank`, `size`, `sum`,
-    `replicate`, `broadcast`, `gather`. Around it: `spmd`, `divide`, `share`, `fetch`.
-    On the host, between programs, for each process: `process`, `num_processes`,
-    `is_root`, `barrier`, `broadcast_object`, `gather_objects`, `gather_rows`,
-    `on_root`, `require_agreement`, `leave`. A process is a rank under MPI; under
-    sharding it holds several. Communicators of the same ranks are equal and share
-    compiled programs.
+    `replicate`, `shift`, `broadcast`, `gather`. Around it: `spmd`, `divide`, `share`,
+    `fetch`. On the host, between programs, for each process: `process`,
+    `num_processes`, `is_root`, `barrier`, `broadcast_object`, `gather_objects`,
+    `gather_rows`, `on_root`, `require_agreement`, `leave`. A process is a rank under
+    MPI; under sharding it holds several. Communicators of the same ranks are equal and
+    share compiled programs.
 
     Examples
     --------
@@ -100,6 +102,10 @@ class Communicator(ABC):
     def _replicate_vector(self, vector: jax.Array) -> jax.Array:
         """Return the vector; the transpose is the sum over the ranks."""
 
+    @abstractmethod
+    def _shift_vector(self, vector: jax.Array, step: int) -> jax.Array:
+        """Return the vector of the rank `step` before, cyclically."""
+
     def _send(self, transfer: Callable[[jax.Array], jax.Array], tree: Tree) -> Tree:
         return _by_dtype(transfer, tree)
 
@@ -135,6 +141,25 @@ class Communicator(ABC):
             next(moved) if f else x for x, f in zip(leaves, floating, strict=True)
         ]
         return jax.tree.unflatten(structure, shared)
+
+    def shift(self, tree: Tree, step: int) -> Tree:
+        """Return the pytree of another rank, at a fixed distance in the ring of ranks.
+
+        Parameters
+        ----------
+        tree
+            Arrays of the same shapes and dtypes on every rank.
+        step
+            Rank r gets what rank (r - step) modulo the size has: 1 for the rank before,
+            -1 for the one after.
+
+        Notes
+        -----
+        Its cost does not grow with the number of ranks.
+        """
+        return self._send(
+            partial(self._shift_vector, step=step), jax.tree.map(_as_summable, tree)
+        )
 
     def broadcast(self, tree: Tree, root: int = 0) -> Tree:
         """Return the pytree of one rank on all of them.

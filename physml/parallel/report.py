@@ -4,7 +4,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Sequence
-from typing import get_args
+from typing import Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,8 @@ from physml.parallel.communicator import Communicator
 from physml.parallel.places import all_places, warnings_about
 from physml.parallel.threads import limit_threads
 from physml.precision import enable_x64
+
+Transfers = Literal["sum", "shift"]
 
 _REPEATS = {1: 1000, 1_000: 1000, 10_000: 300, 100_000: 100, 1_000_000: 20}
 
@@ -63,29 +65,35 @@ def report(communicator: Communicator, *, is_quick: bool) -> int:
     say()
     for name, is_right in results.items():
         say(f"{name:<20} {'right' if is_right else 'WRONG'}")
-    say(f"\n{'all-reduce of':>16} {'median':>12} {'fastest':>12} {'bandwidth':>14}")
-    for num_values, repeats in _REPEATS.items():
-        if not is_quick or num_values <= 1000:
-            repeats = 20 if is_quick else repeats
-            times = time_sums(communicator, num_values, repeats)
-            say(_timing_row(num_values, times))
+    for kind in get_args(Transfers):
+        say(f"\n{kind + ' of':>16} {'median':>12} {'fastest':>12} {'bandwidth':>14}")
+        for num_values, repeats in _REPEATS.items():
+            if not is_quick or num_values <= 1000:
+                repeats = 20 if is_quick else repeats
+                times = time_transfers(communicator, kind, num_values, repeats)
+                say(_timing_row(num_values, times))
     for sentence in warnings_about(places):
         say("\nWarning:", sentence)
     return 0 if all(results.values()) else 1
 
 
-def time_sums(
-    communicator: Communicator, num_values: int, repeats: int, num_samples: int = 5
+def time_transfers(
+    communicator: Communicator,
+    kind: Transfers,
+    num_values: int,
+    repeats: int,
+    num_samples: int = 5,
 ) -> list[float]:
-    """Return the seconds of one sum of float64 values, in compiled loops of many."""
+    """Return the seconds of one sum or shift of float64 values, in compiled loops."""
 
-    def many_sums(values: jax.Array) -> jax.Array:
-        def mean(_: jax.Array, values: jax.Array) -> jax.Array:
+    def transfer(_: jax.Array, values: jax.Array) -> jax.Array:
+        if kind == "sum":
             return communicator.sum(values) / communicator.size
+        return communicator.shift(values, 1)
 
-        return jax.lax.fori_loop(0, repeats, mean, values)
-
-    program = communicator.spmd(many_sums)
+    program = communicator.spmd(
+        lambda values: jax.lax.fori_loop(0, repeats, transfer, values)
+    )
     values = jax.block_until_ready(program(jnp.ones(num_values)))
     seconds = []
     for _ in range(num_samples):

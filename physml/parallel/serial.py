@@ -44,6 +44,10 @@ class SerialCommunicator(Communicator):
     def _replicate_vector(self, vector: jax.Array) -> jax.Array:
         return vector
 
+    def _shift_vector(self, vector: jax.Array, step: int) -> jax.Array:
+        del step
+        return vector
+
     def gather(self, tree: Tree, num_items: int) -> Tree:
         """Return the only block."""
         for block in jax.tree.leaves(tree):

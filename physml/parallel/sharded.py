@@ -1,8 +1,6 @@
 """Ranks are devices of JAX: those of this process, or of all in jax.distributed.
 
-A rank's program runs under `jax.shard_map`. There `jax.lax.psum` is its own transpose,
-which counts the gradient once for each rank; so the sum here is a primitive whose
-transpose is the identity, and the other way round.
+A rank's program runs under `jax.shard_map`.
 """
 
 import functools
@@ -14,39 +12,36 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
-from jax.extend.core import Primitive
-from jax.interpreters import ad, batching, mlir
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from physml.failures import expected
 from physml.parallel.agreement import installation
 from physml.parallel.communicator import Communicator, Program
 from physml.parallel.division import Divided, block_of, division_of
+from physml.parallel.transfer import Transfer, transfer
 
 _AXIS = "ranks"
 _WHOLE = PartitionSpec()
 _BLOCK = PartitionSpec(_AXIS)
 
-_sum_over_ranks = Primitive("sum_over_ranks")  # with is_transposed: replicate
 
-
-def _lower(vector: jax.Array, *, is_transposed: bool) -> jax.Array:
+def _add(vector: jax.Array) -> jax.Array:
     is_alone = jax.lax.axis_size(_AXIS) == 1  # where XLA aborts on complex numbers
-    return vector if is_transposed or is_alone else jax.lax.psum(vector, _AXIS)
+    return vector if is_alone else jax.lax.psum(vector, _AXIS)
 
 
-_sum_over_ranks.def_abstract_eval(lambda vector, **_: vector)
-mlir.register_lowering(_sum_over_ranks, mlir.lower_fun(_lower, multiple_results=False))
-ad.deflinear2(
-    _sum_over_ranks,
-    lambda cotangent, _, *, is_transposed: [
-        _sum_over_ranks.bind(cotangent, is_transposed=not is_transposed)
-    ],
-)
-batching.primitive_batchers[_sum_over_ranks] = lambda arguments, axes, **transposed: (
-    _sum_over_ranks.bind(*arguments, **transposed),
-    axes[0],
-)
+def _keep(vector: jax.Array) -> jax.Array:
+    return vector
+
+
+@functools.cache
+def _shift(step: int) -> Transfer:
+    def shift(vector: jax.Array) -> jax.Array:
+        size = jax.lax.axis_size(_AXIS)
+        pairs = [(rank, (rank + step) % size) for rank in range(size)]
+        return jax.lax.ppermute(vector, _AXIS, pairs)
+
+    return shift
 
 
 class ShardedCommunicator(Communicator):
@@ -89,11 +84,15 @@ class ShardedCommunicator(Communicator):
 
     def _sum_vector(self, vector: jax.Array) -> jax.Array:
         _require_program()
-        return _sum_over_ranks.bind(vector, is_transposed=False)
+        return transfer(vector, _add, _keep)
 
     def _replicate_vector(self, vector: jax.Array) -> jax.Array:
         _require_program()
-        return _sum_over_ranks.bind(vector, is_transposed=True)
+        return transfer(vector, _keep, _add)
+
+    def _shift_vector(self, vector: jax.Array, step: int) -> jax.Array:
+        _require_program()
+        return transfer(vector, _shift(step), _shift(-step))
 
     def spmd(self, program: Program, *, divided_outputs: Any = False) -> Program:
         """Compile the program of a device and map it over all of them."""

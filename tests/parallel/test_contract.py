@@ -338,6 +338,66 @@ def resident_mebibytes():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
+# To a neighbor
+
+
+@pytest.mark.parametrize("step", [1, -1, 2])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_shift_moves_arrays_around_the_ring(communicator, step, dtype):
+    def program():
+        rank = scalar(communicator.rank, dtype)
+        return communicator.shift(
+            {"scalar": rank, "rows": jnp.full((2, 3), rank)}, step
+        )
+
+    shifted = on_each_rank(communicator, program)
+    exact = np.roll(np.arange(communicator.size), step)
+    assert shifted["scalar"].dtype == dtype
+    np.testing.assert_array_equal(shifted["scalar"], exact)
+    np.testing.assert_array_equal(shifted["rows"][:, 1, 2], exact)
+
+
+def test_derivatives_of_a_shift(communicator):
+    x = np.linspace(0.5, 2, communicator.size)
+
+    def derivatives(loss):
+        slope = jnp.array(0.3)
+        return (
+            jax.value_and_grad(loss)(slope),
+            jax.jvp(loss, (slope,), (slope,)),
+            jax.hessian(loss)(slope),
+            jax.vmap(jax.grad(loss))(jnp.array([0.3, 0.7])),
+        )
+
+    def program(block):
+        def loss(slope):
+            psi = jnp.exp(communicator.replicate(slope) * block.values)
+            before = jax.jit(lambda p: communicator.shift(p, 1))(psi)
+            return communicator.sum(jnp.sum(block.values * psi * before**2))
+
+        return derivatives(loss)
+
+    def dense(slope):
+        psi = jnp.exp(slope * x)
+        return jnp.sum(x * psi * jnp.roll(psi, 1) ** 2)
+
+    exact = jax.jit(lambda: derivatives(dense))()
+    found = communicator.spmd(program)(communicator.divide(x))
+    assert_trees_close(found, exact, 1e-14)
+
+
+def test_shift_in_a_loop(communicator):
+    def program():
+        rank = jnp.asarray(communicator.rank, float)
+        num_steps = communicator.size + 1
+        return jax.lax.fori_loop(
+            0, num_steps, lambda _, x: communicator.shift(x, 1), rank
+        )
+
+    exact = np.roll(np.arange(communicator.size), 1)
+    np.testing.assert_array_equal(on_each_rank(communicator, program), exact)
+
+
 # From one rank to all
 
 
@@ -391,5 +451,5 @@ def test_disagreement_is_told_on_every_rank(communicator):
 
 def test_collectives_pass_their_own_checks(communicator):
     results = check_collectives(communicator)
-    assert len(results) == 10
+    assert len(results) == 11
     assert all(results.values()), results

@@ -1,0 +1,126 @@
+r"""The Lanczos process: a Hermitian operator as a tridiagonal matrix, step by step.
+
+.. math:: H v_k = b_k v_{k-1} + a_k v_k + b_{k+1} v_{k+1}, \qquad
+          v_0 = b / |b|, \quad b_0 = 0,
+
+with real a, b, also for a complex H. The vectors lose their orthogonality to rounding,
+never this relation between neighbors: what is computed from a, b and elements of the
+vectors with a residual is as good as that residual says (C. C. Paige, J. Inst. Math.
+Appl. 18, 341 (1976)).
+
+Steps are made in chunks, so that only two vectors and the numbers of one chunk are ever
+held. Where the Krylov space is exhausted the process ends: v_{k+1} = 0, and steps
+after that are not valid.
+"""
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from physml.operators.linear_operator import LinearOperator
+
+ROUNDING_LEVEL = 4.0  # |b_k+1| below this times eps (|a_k| + b_k) is zero to rounding
+
+
+class LanczosState(NamedTuple):
+    """What step k starts from."""
+
+    previous: jax.Array  # v_k-1, (..., n)
+    current: jax.Array  # v_k, (..., n)
+    coupling: jax.Array  # b_k, (...)
+    is_valid: jax.Array  # whether v_k exists, (...)
+
+
+class LanczosSteps(NamedTuple):
+    """The numbers of consecutive steps, axis 0, that all else is computed from."""
+
+    diagonal: jax.Array  # a_k, (c, ...)
+    coupling: jax.Array  # b_k+1, (c, ...); its rounding level where the process ends
+    is_valid: jax.Array  # whether v_k exists, (c, ...)
+    elements: jax.Array | None  # <u_m|v_k>, (c, ..., m)
+
+
+def lanczos_start(columns: jax.Array) -> tuple[LanczosState, jax.Array]:
+    """Return the state before step 0 and |b| of each start vector b, shape (..., n)."""
+    norm = jnp.linalg.norm(columns, axis=-1)
+    is_valid = norm > 0
+    inverse = 1 / jnp.where(is_valid, norm, jnp.ones_like(norm))
+    current = _scaled(columns, inverse)
+    zero = jnp.zeros_like(norm)
+    return LanczosState(jnp.zeros_like(current), current, zero, is_valid), norm
+
+
+def lanczos_chunk(
+    operator: LinearOperator,
+    state: LanczosState,
+    rows: jax.Array | None = None,
+    *,
+    num_steps: int,
+) -> tuple[LanczosState, LanczosSteps]:
+    """Make some steps for each start vector.
+
+    Parameters
+    ----------
+    operator
+        H, Hermitian.
+    state
+        Where the process stands, for any number of start vectors.
+    rows
+        Whose overlaps with the Lanczos vectors are kept: sites, integers of shape (m,),
+        or vectors u, shape (m, n); none if None.
+    num_steps
+        How many, c.
+
+    Returns
+    -------
+    The state after them, and their numbers.
+    """
+    step = partial(_lanczos_step, operator, rows)
+    # two steps at a time: the two vectors then keep their places in memory
+    return jax.lax.scan(step, state, None, length=num_steps, unroll=2)
+
+
+def _lanczos_step(
+    operator: LinearOperator, rows: jax.Array | None, state: LanczosState, _: None
+) -> tuple[LanczosState, LanczosSteps]:
+    previous, v, b, is_valid = state
+    w = operator(v) - _scaled(previous, b)
+    a = _real_overlap(v, w)
+    w = w - _scaled(v, a)
+    b_next = jnp.sqrt(_real_overlap(w, w))
+    rounding = ROUNDING_LEVEL * jnp.finfo(b.dtype).eps * (jnp.abs(a) + b)
+    goes_on = is_valid & ~(b_next <= rounding)  # NaN goes on and is seen
+    inverse = jnp.where(goes_on, 1 / jnp.where(goes_on, b_next, 1.0), 0.0)
+    steps = LanczosSteps(
+        a, jnp.maximum(b_next, rounding), is_valid, row_elements(rows, v)
+    )
+    b_next = jnp.where(goes_on, b_next, 0.0)
+    return LanczosState(v, _scaled(w, inverse), b_next, goes_on), steps
+
+
+def row_elements(rows: jax.Array | None, vectors: jax.Array) -> jax.Array | None:
+    """Return <u_m|v> of sites or vectors u, shape (..., m)."""
+    if rows is None:
+        return None
+    if jnp.issubdtype(rows.dtype, jnp.integer):
+        return vectors[..., rows]
+    dtype = np.promote_types(rows.dtype, vectors.dtype)
+    return vectors.astype(dtype) @ rows.conj().T.astype(dtype)
+
+
+def _scaled(vectors: jax.Array, factor: jax.Array) -> jax.Array:
+    """Multiply each vector by its real factor."""
+    factor = factor[..., None]
+    if jnp.iscomplexobj(vectors):
+        return jax.lax.complex(vectors.real * factor, vectors.imag * factor)
+    return vectors * factor
+
+
+def _real_overlap(left: jax.Array, right: jax.Array) -> jax.Array:
+    """Return Re <left|right>."""
+    if jnp.iscomplexobj(left):
+        return jnp.sum(left.real * right.real + left.imag * right.imag, axis=-1)
+    return jnp.sum(left * right, axis=-1)
