@@ -15,7 +15,6 @@ orthogonality of Lanczos vectors. Derivation: docs/derivations/greens_function.m
 """
 
 from collections.abc import Callable
-from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -23,7 +22,7 @@ import jax.numpy as jnp
 
 from physml.operators.floating_leaves import FloatingLeaves, Leaves, floating_leaves
 from physml.operators.linear_operator import LinearOperator
-from physml.solvers.matrix_elements import combine
+from physml.solvers.resolvent_pullback import Cotangents, PullbackProblem, cast
 from physml.solvers.spectral_interval import SpectralInterval
 
 CHUNK = 16  # degrees whose coefficients are made together
@@ -31,126 +30,112 @@ MAX_DEGREE = 2**24
 
 
 class ResolventSeries(NamedTuple):
-    """Coefficients C_m = sum_z g_z 2 q^m / (W s), m = 0, 1, ..., for each row.
+    """Coefficients C_m = sum_z g_z 2 q^m / (W s), m = 0, 1, ...
 
-    The coefficient of degree 0 is twice what the series has.
+    One for each column and row; that of degree 0 is twice what the series has.
     """
 
     log_ratio: jax.Array  # log q, (num_z,)
-    weight: jax.Array  # 2 g / (W s), (num_z, num_rows)
+    weight: jax.Array  # 2 g / (W s), (num_z, num_columns, num_rows)
 
     def coefficients(self, first: jax.Array | int, number: int) -> jax.Array:
-        """Return those of the degrees from `first` on, shape (number, num_rows)."""
+        """Return those of the degrees from `first` on, (number, columns, rows)."""
         degrees = jnp.arange(number).astype(self.log_ratio.dtype)
         table = jnp.exp(degrees[:, None] * self.log_ratio[None, :])
         power = jnp.exp(jnp.asarray(first, degrees.dtype) * self.log_ratio)
-        return table @ (power[:, None] * self.weight)
+        return jnp.tensordot(table * power[None, :], self.weight, 1)
 
-    def num_degrees(self, tolerance: float) -> jax.Array:
+    def num_degrees(self, tolerance: jax.Array | float) -> jax.Array:
         """Return the degree behind which less than the share `tolerance` is left."""
         decay = -jnp.max(self.log_ratio.real)
         degrees = (jnp.log(1 + 1 / decay) - jnp.log(tolerance)) / decay
         return jnp.ceil(jnp.clip(degrees, 1, MAX_DEGREE)).astype(jnp.int32)
 
     def even_and_odd(self) -> tuple[jax.Array, jax.Array]:
-        """Return the sums over all even and all odd degrees, shape (num_rows,)."""
-        ratio = jnp.exp(self.log_ratio)
-        even = self.weight / (-jnp.expm1(2 * self.log_ratio))[:, None]
-        return jnp.sum(even, 0), jnp.sum(ratio[:, None] * even, 0)
+        """Return the sums over all even and all odd degrees, (columns, rows)."""
+        ratio = jnp.exp(self.log_ratio)[:, None, None]
+        even = self.weight / -jnp.expm1(2 * self.log_ratio)[:, None, None]
+        return jnp.sum(even, 0), jnp.sum(ratio * even, 0)
 
 
 def resolvent_series(
     z: jax.Array, cotangent: jax.Array, interval: SpectralInterval
 ) -> ResolventSeries:
-    """Expand sum_z g_z / (z - H); z (num_z,), cotangent (num_z, num_rows), complex."""
+    """Expand sum_z g_z / (z - H); z (num_z,), g (num_columns, num_z, num_rows)."""
     center, width = (x.astype(z.dtype) for x in interval)
     zeta = (z - center) / width
     root = jnp.sqrt(zeta - 1) * jnp.sqrt(zeta + 1)  # its cut is [-1, 1]
-    weight = 2 * cotangent / (root * width)[:, None]
+    factor = 2 / (root * width)
+    weight = factor[:, None, None] * jnp.moveaxis(cotangent, 1, 0)
     return ResolventSeries(-jnp.log(zeta + root), weight)
 
 
-class ChebyshevCotangents(NamedTuple):
-    """Derivatives as JAX has them: of the operator's leaves, column, and rows."""
-
-    leaves: Leaves
-    column: jax.Array
-    rows: jax.Array | None  # None for numbers of sites
-
-
-def pull_elements(
-    operator: LinearOperator,
-    column: jax.Array,
-    rows: jax.Array,
-    series: ResolventSeries,
-    interval: SpectralInterval,
-    tolerance: float,
-) -> ChebyshevCotangents:
-    r"""Return the derivatives of :math:`\mathrm{Re} \sum_m C_m \langle u|T_m(X)|b \rangle`.
+def pull_by_series(
+    problem: PullbackProblem, series: ResolventSeries, interval: SpectralInterval
+) -> Cotangents:
+    """Return the derivatives of resolvent elements through their Chebyshev series.
 
     Parameters
     ----------
-    operator
-        Hermitian, H; four applications for each degree of the series, or what costs as
-        much: one on the way up, and on the way down one of each recurrence, and the
-        pullback to the leaves.
-    column
-        b, shape (n,), complex if H or a row is.
-    rows
-        Numbers of sites (m,), or vectors u (m, n).
+    problem
+        The elements, and their cotangents.
     series, interval
-        From `resolvent_series`, with the cotangents; and what holds the spectrum.
-    tolerance
-        Share of the series that may be cut off.
+        From `resolvent_series` for these, and what holds the spectrum of H.
     """
-    x = _ScaledOperator(floating_leaves(operator), operator, interval)
+    if problem.rows is None and problem.is_real:
+        return _pull_diagonal(problem, series, interval)
+    return _pull_elements(problem, series, interval)
+
+
+def _pull_elements(
+    problem: PullbackProblem, series: ResolventSeries, interval: SpectralInterval
+) -> Cotangents:
+    """Work of four applications of H for each degree.
+
+    One on the way up, and on the way down one for each recurrence and one for the
+    pullback to the leaves.
+    """
+    dtype = problem.columns.dtype
+    x = _ScaledOperator(floating_leaves(problem.operator), problem.operator, interval)
 
     def source(coefficient: jax.Array, *_: jax.Array) -> jax.Array:
-        values = _cast(coefficient.conj(), column.dtype)
-        return combine(rows, values, operator.size).astype(column.dtype)
-
-    def rows_of(coefficient: jax.Array, vector: jax.Array) -> jax.Array:
-        if jnp.issubdtype(rows.dtype, jnp.integer):
-            return jnp.zeros((), vector.dtype)
-        outer = (coefficient[:, None] * vector[None, :].astype(coefficient.dtype)).conj()
-        return _cast(outer, rows.dtype)
+        return problem.row_vectors(cast(coefficient.conj(), dtype)).astype(dtype)
 
     descent = _Descent(
         x,
         lambda chunk: series.coefficients(chunk * CHUNK, CHUNK),
         source,
-        rows_of,
+        problem.row_cotangent,
     )
-    state = descent.run(column, series.num_degrees(tolerance))
+    degrees = series.num_degrees(problem.tolerance)
+    state = descent.run(problem.columns, problem.no_rows(), degrees)
     half = series.coefficients(0, 1)[0] / 2
-    direct = state.adjoint - source(half) - x(state.adjoint_after)
-    is_site = jnp.issubdtype(rows.dtype, jnp.integer)
-    return ChebyshevCotangents(
-        x.leaves(state, column, state.adjoint_after),
-        direct.conj(),
-        None if is_site else state.rows - rows_of(half, column),
+    columns = state.adjoint - source(half) - x(state.adjoint_after)
+    rows = state.rows - problem.row_cotangent(half, problem.columns)
+    columns = columns.conj()
+    if problem.rows is None:
+        columns = columns + rows
+    return Cotangents(
+        x.leaves(state, problem.columns, state.adjoint_after), columns, rows
     )
 
 
-def pull_diagonal(
-    operator: LinearOperator,
-    column: jax.Array,
-    series: ResolventSeries,
-    interval: SpectralInterval,
-    tolerance: float,
-) -> Leaves:
-    r"""Return the derivatives of :math:`\mathrm{Re} \sum_m C_m \langle b|T_m(X)|b \rangle`.
+def _pull_diagonal(
+    problem: PullbackProblem, series: ResolventSeries, interval: SpectralInterval
+) -> Cotangents:
+    """For u = b, real: half the degrees, 2.5 instead of 4 applications for each two.
 
-    Half the degrees of `pull_elements`, since :math:`T_{2m} = 2 T_m^2 - 1` and
-    :math:`T_{2m+1} = 2 T_{m+1} T_m - T_1`. For a real symmetric H, a real b and the
-    leaves alone; `series` has one row.
+    By T_{2m} = 2 T_m^2 - 1 and T_{2m+1} = 2 T_{m+1} T_m - T_1.
     """
-    x = _ScaledOperator(floating_leaves(operator), operator, interval, True)
+    column = problem.columns
+    x = _ScaledOperator(
+        floating_leaves(problem.operator), problem.operator, interval, True
+    )
 
     def coefficients(chunk: jax.Array) -> jax.Array:
         """Return 2 C_{2m-1}, 4 C_{2m}, 2 C_{2m+1} for each m of a chunk."""
         first = 2 * CHUNK * chunk - 1
-        row = 2 * _cast(series.coefficients(first, 2 * CHUNK + 1)[:, 0], column.dtype)
+        row = 2 * cast(series.coefficients(first, 2 * CHUNK + 1), column.dtype)
         row = row.at[0].multiply((chunk > 0).astype(row.dtype))
         return jnp.stack([row[0:-1:2], 2 * row[1::2], row[2::2]], 1)
 
@@ -160,10 +145,17 @@ def pull_diagonal(
         down, even, up = coefficient
         return down * before + even * here + up * after
 
-    descent = _Descent(x, coefficients, source, lambda *_: jnp.zeros((), column.dtype))
-    state = descent.run(column, series.num_degrees(tolerance) // 2 + 1)
-    odd = _cast(series.even_and_odd()[1], column.dtype)
-    return x.leaves(state, column, state.adjoint_after + odd * column)
+    def no_rows(*_: jax.Array) -> jax.Array:
+        return jnp.zeros((), column.dtype)
+
+    descent = _Descent(x, coefficients, source, no_rows)
+    degrees = series.num_degrees(problem.tolerance) // 2 + 1
+    state = descent.run(column, no_rows(), degrees)
+    even, odd = (cast(total, column.dtype) for total in series.even_and_odd())
+    even = even + cast(series.coefficients(0, 1)[0] / 2, column.dtype)
+    last = state.adjoint_after
+    columns = state.adjoint - x(last + 2 * odd * column) - 2 * even * column
+    return Cotangents(x.leaves(state, column, last + odd * column), columns, no_rows())
 
 
 class _ScaledOperator(NamedTuple):
@@ -223,16 +215,16 @@ class _Descent(NamedTuple):
     source: Callable[..., jax.Array]
     rows_of: Callable[[jax.Array, jax.Array], jax.Array]
 
-    def run(self, column: jax.Array, num_degrees: jax.Array) -> _State:
+    def run(
+        self, columns: jax.Array, rows: jax.Array, num_degrees: jax.Array
+    ) -> _State:
         """Return the state below degree 0."""
         num_chunks = -(-num_degrees // CHUNK)
-        top = jax.lax.fori_loop(0, num_chunks, self._up, (self.x(column), column))
-        # top holds the degrees N - 1 and N, a multiple of the chunk
-        zero = jnp.zeros_like(column)
-        rows = jnp.zeros_like(self.rows_of(self.coefficients(jnp.array(0))[0], column))
-        state = _State(
-            top[1], top[0], zero, zero, self.x.floating.zeros(), rows
-        )
+        start = self.x(columns), columns  # T_{-1} = T_1
+        here, after = jax.lax.fori_loop(0, num_chunks, self._up, start)
+        zero = jnp.zeros_like(columns)
+        # one degree more than has coefficients, which are below the tolerance there
+        state = _State(after, here, zero, zero, self.x.floating.zeros(), rows)
 
         def chunk(number: jax.Array, state: _State) -> _State:
             coefficients = self.coefficients(num_chunks - 1 - number)
@@ -259,10 +251,3 @@ class _Descent(NamedTuple):
             leaves=jax.tree.map(jnp.add, state.leaves, pulled),
             rows=state.rows + self.rows_of(coefficient, state.here),
         ), None
-
-
-def _cast(values: jax.Array, dtype: jnp.dtype) -> jax.Array:
-    """Change the dtype; the real part where it is real."""
-    if jnp.issubdtype(dtype, jnp.complexfloating):
-        return values.astype(dtype)
-    return values.real.astype(dtype)
