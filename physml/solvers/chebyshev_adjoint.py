@@ -46,9 +46,12 @@ class ResolventSeries(NamedTuple):
         return jnp.tensordot(table * power[None, :], self.weight, 1)
 
     def num_degrees(self, tolerance: jax.Array | float) -> jax.Array:
-        """Return the degree behind which less than the share `tolerance` is left."""
+        """Return the degree behind which less than the share `tolerance` is left.
+
+        Of the derivative, whose terms are m times larger.
+        """
         decay = -jnp.max(self.log_ratio.real)
-        degrees = (jnp.log(1 + 1 / decay) - jnp.log(tolerance)) / decay
+        degrees = (2 * jnp.log(1 + 1 / decay) - jnp.log(tolerance)) / decay
         return jnp.ceil(jnp.clip(degrees, 1, MAX_DEGREE)).astype(jnp.int32)
 
     def even_and_odd(self) -> tuple[jax.Array, jax.Array]:
@@ -112,12 +115,8 @@ def _pull_elements(
     half = series.coefficients(0, 1)[0] / 2
     columns = state.adjoint - source(half) - x(state.adjoint_after)
     rows = state.rows - problem.row_cotangent(half, problem.columns)
-    columns = columns.conj()
-    if problem.rows is None:
-        columns = columns + rows
-    return Cotangents(
-        x.leaves(state, problem.columns, state.adjoint_after), columns, rows
-    )
+    leaves = x.leaves(state, problem.columns, state.adjoint_after)
+    return problem.cotangents(leaves, columns.conj(), rows)
 
 
 def _pull_diagonal(
@@ -155,7 +154,8 @@ def _pull_diagonal(
     even = even + cast(series.coefficients(0, 1)[0] / 2, column.dtype)
     last = state.adjoint_after
     columns = state.adjoint - x(last + 2 * odd * column) - 2 * even * column
-    return Cotangents(x.leaves(state, column, last + odd * column), columns, no_rows())
+    leaves = x.leaves(state, column, last + odd * column)
+    return problem.cotangents(leaves, columns, no_rows())
 
 
 class _ScaledOperator(NamedTuple):

@@ -14,7 +14,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from physml.operators.floating_leaves import floating_leaves
+from physml.operators.floating_leaves import Leaves, floating_leaves
 from physml.solvers.reduced_shifted_krylov import reduced_shifted_krylov
 from physml.solvers.resolvent_pullback import Cotangents, PullbackProblem, cast
 
@@ -28,10 +28,11 @@ def pull_by_solutions(problem: PullbackProblem) -> Cotangents:
     padding = ((0, 0), (0, missing), (0, 0))
     cotangent = jnp.moveaxis(jnp.pad(problem.cotangent, padding), 1, 0)
     blocks = shifts.reshape(-1, BLOCK), cotangent.reshape(-1, BLOCK, *cotangent.shape[1:])
+    dtype = problem.columns.dtype
     zero = Cotangents(
         floating_leaves(problem.operator).zeros(),
         jnp.zeros_like(problem.columns),
-        problem.no_rows(),
+        problem.no_rows() if problem.rows is not None else jnp.zeros((), dtype),
     )
 
     def add(total: Cotangents, block: tuple) -> tuple[Cotangents, None]:
@@ -53,7 +54,7 @@ def _pull_block(problem: PullbackProblem) -> Cotangents:
     )
     x = solve(problem.shifts, problem.columns).value  # (columns, shifts, n)
     y = _weighted_rows(problem, x, solve)
-    _, pull = floating_leaves(problem.operator).apply_and_pull(x)
+    leaves = _pull_to_leaves(problem, x, y)
     num_columns, num_shifts, size = x.shape
     weights = problem.cotangent.reshape(num_columns * num_shifts, -1)
     spread = problem if problem.rows is not None else _for_each_shift(problem)
@@ -61,8 +62,15 @@ def _pull_block(problem: PullbackProblem) -> Cotangents:
     columns = cast(jnp.sum(y, 1), problem.columns.dtype)
     if problem.rows is None:
         rows = jnp.sum(rows.reshape(x.shape), 1)
-        columns = columns + rows
-    return Cotangents(pull(y), columns, rows)
+    return problem.cotangents(leaves, columns, rows)
+
+
+def _pull_to_leaves(problem: PullbackProblem, x: jax.Array, y: jax.Array) -> Leaves:
+    """Return the cotangents of the leaves in Re sum y^T H x."""
+    if problem.is_real:  # H meets real vectors alone
+        x, y = jnp.stack([x.real, x.imag]), jnp.stack([y.real, -y.imag])
+    _, pull = floating_leaves(problem.operator).apply_and_pull(x)
+    return pull(y)
 
 
 def _for_each_shift(problem: PullbackProblem) -> PullbackProblem:

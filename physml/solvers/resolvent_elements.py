@@ -24,6 +24,7 @@ from physml.operators.floating_leaves import floating_leaves
 from physml.operators.linear_operator import LinearOperator
 from physml.pullbacks import with_pullback
 from physml.solvers.chebyshev_adjoint import pull_by_series, resolvent_series
+from physml.solvers.lanczos_adjoint import pull_by_lanczos
 from physml.solvers.reduced_shifted_krylov import (
     ShiftedElements,
     reduced_shifted_krylov,
@@ -161,4 +162,5 @@ _ROUTES = {
     "auto": _pull_auto,
     "chebyshev": _pull_chebyshev,
     "resolvent": pull_by_solutions,
+    "lanczos": pull_by_lanczos,
 }

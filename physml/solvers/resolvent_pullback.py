@@ -66,12 +66,17 @@ class PullbackProblem(NamedTuple):
             return cast((weights * vectors).conj(), self.columns.dtype)
         return cast((weights.T @ vectors).conj(), self.rows.dtype)
 
+    def cotangents(
+        self, leaves: Leaves, columns: jax.Array, rows: jax.Array
+    ) -> "Cotangents":
+        """Return all of them; if u = b, the rows' share goes to the columns."""
+        if self.rows is None:
+            return Cotangents(leaves, columns + rows, jnp.zeros((), columns.dtype))
+        return Cotangents(leaves, columns, rows)
+
 
 class Cotangents(NamedTuple):
-    """Of the leaves of the operator, of the columns, and of the rows.
-
-    For rows of None those of the rows are counted to the columns' own.
-    """
+    """Of the leaves of the operator, of the columns, and of rows that are vectors."""
 
     leaves: Leaves
     columns: jax.Array
