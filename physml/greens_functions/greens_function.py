@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from physml.failures import RunFailure, expected
@@ -17,8 +16,8 @@ from physml.greens_functions.wanted_elements import wanted_elements
 from physml.operators.linear_operator import as_operator
 from physml.solvers.reduced_shifted_krylov import (
     recomputed_residuals,
-    reduced_shifted_krylov,
 )
+from physml.solvers.resolvent_elements import DerivativeRoute, resolvent_elements
 
 MOST_ITERATIONS = 100_000  # by default, however large the operator is
 SHOWN = 3  # failed shifts that a message names
@@ -80,6 +79,7 @@ def greens_function(
     tolerance: float = 1e-10,
     max_iterations: int | None = None,
     true_residuals: bool = False,
+    derivative: DerivativeRoute = "auto",
     on_failure: Literal["raise", "return"] = "raise",
 ) -> GreensFunction:
     r"""Return G_ij(z) for all z from one Krylov space of H and column j.
@@ -107,6 +107,14 @@ def greens_function(
     true_residuals
         Whether to make the solutions again in full and to measure their residuals: n
         times the work for each z.
+    derivative
+        How `value` is pulled back to the floating leaves of H (for changes that keep H
+        Hermitian), z, and vectors given as row and column, in reverse mode alone:
+        "chebyshev" (the work of a few forward runs, for any number of z), "resolvent"
+        (dG = G dH G with full solutions: n times the work for each z, the best for few
+        z very near to the spectrum), "lanczos" (the adjoint of the recurrence: see its
+        limits in `physml.solvers.lanczos_adjoint`), or "auto", the cheaper one of the
+        first two.
     on_failure
         Whether a z that has not converged raises, or is told by the result alone.
 
@@ -119,6 +127,8 @@ def greens_function(
     ------
     ValueError
         For sites that are not there, wrong shapes, NaN, and z on the spectrum.
+    TypeError
+        In forward mode (jvp, jacfwd).
     RunFailure
         If the limit on iterations was reached, or H gave NaN; the message names the z.
 
@@ -136,7 +146,9 @@ def greens_function(
     wanted = wanted_elements(operator, z, row, column)
     shifts, start = wanted.shifts, wanted.column
     limits = {"tolerance": tolerance, "max_iterations": max_iterations}
-    found = reduced_shifted_krylov(operator, shifts, start, wanted.rows, **limits)
+    found = resolvent_elements(
+        operator, shifts, start, wanted.rows, derivative=derivative, **limits
+    )
     again = None
     if true_residuals:
         again = recomputed_residuals(operator, shifts, start, **limits)

@@ -1,5 +1,10 @@
 """Physics: potentials and the operators made of them. Units: hbar = m = 1."""
 
+from physml.hamiltonians.bogoliubov_de_gennes import (
+    BogoliubovDeGennes,
+    Vortex,
+    bogoliubov_de_gennes,
+)
 from physml.hamiltonians.heisenberg import heisenberg_energy, random_spins
 from physml.hamiltonians.potentials import (
     POTENTIALS,
@@ -25,10 +30,16 @@ from physml.hamiltonians.smeared_heisenberg import (
     SmearedHeisenberg,
     random_smeared_heisenberg,
 )
-from physml.hamiltonians.tight_binding import impurity_chain, tight_binding
+from physml.hamiltonians.tight_binding import (
+    disorder_potential,
+    impurity_chain,
+    impurity_potential,
+    tight_binding,
+)
 
 __all__ = [
     "POTENTIALS",
+    "BogoliubovDeGennes",
     "DoubleWell",
     "FiniteWell",
     "Harmonic",
@@ -41,10 +52,14 @@ __all__ = [
     "RadialHydrogen",
     "SchrodingerHamiltonian",
     "SmearedHeisenberg",
+    "Vortex",
+    "bogoliubov_de_gennes",
     "default_grid",
+    "disorder_potential",
     "gaussian_pair",
     "heisenberg_energy",
     "impurity_chain",
+    "impurity_potential",
     "make_potential",
     "random_smeared_heisenberg",
     "random_spins",

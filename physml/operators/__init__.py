@@ -1,5 +1,6 @@
 """Linear maps as pytrees; they know no physics."""
 
+from physml.operators.hermiticity import hermiticity_defect, require_hermitian
 from physml.operators.hopping import BondGeometry, HoppingOperator
 from physml.operators.laplacian import STENCILS, Laplacian
 from physml.operators.linear_operator import (
@@ -21,5 +22,7 @@ __all__ = [
     "LinearOperator",
     "SparseOperator",
     "as_operator",
+    "hermiticity_defect",
+    "require_hermitian",
     "to_sparse",
 ]

@@ -12,10 +12,9 @@ a cell are taken as one axis: every bond is then one shift of an array, in a cop
 vectors with a margin that holds what lies beyond the ends.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from math import prod
 from typing import Any
 
 import jax
@@ -24,7 +23,8 @@ import numpy as np
 import scipy.sparse
 
 from physml.lattices.bonds import Bond
-from physml.lattices.neighbors import with_margins
+from physml.lattices.crystal import Crystal
+from physml.operators.shifts import Shift, make_window, reversed_weight, shifted_sum
 
 
 @dataclass(frozen=True)
@@ -33,46 +33,102 @@ class BondGeometry:
 
     Parameters
     ----------
-    shape
-        Number of cells along each direction.
-    sites_per_cell
-        Number of sites in a cell.
+    crystal
+        The sites.
     is_periodic
         For each direction, whether its two ends are joined.
     bonds
         Each once: the way back is understood.
     """
 
-    shape: tuple[int, ...]
-    sites_per_cell: int
+    crystal: Crystal
     is_periodic: tuple[bool, ...]
     bonds: tuple[Bond, ...]
 
     @property
+    def shape(self) -> tuple[int, ...]:
+        """Number of cells along each direction."""
+        return self.crystal.shape
+
+    @property
     def num_sites(self) -> int:
         """Number of sites in all."""
-        return prod(self.shape) * self.sites_per_cell
+        return self.crystal.num_sites
 
     @property
     def folded_shape(self) -> tuple[int, ...]:
         """The shape with the sites of a cell joined to the last direction."""
-        return (*self.shape[:-1], self.shape[-1] * self.sites_per_cell)
+        return (*self.shape[:-1], self.shape[-1] * self.crystal.sites_per_cell)
 
-    def shift(self, bond: Bond) -> tuple[int, ...]:
+    def shift(self, bond: Bond) -> Shift:
         """Return the steps of a bond along the axes of the folded shape."""
-        *steps, last = bond.displacement
-        return (*steps, last * self.sites_per_cell + bond.end - bond.start)
+        *steps, last = (
+            int(np.fmod(step, length)) if joined else step
+            for step, length, joined in zip(
+                bond.displacement, self.shape, self.is_periodic, strict=True
+            )
+        )
+        return (*steps, last * self.crystal.sites_per_cell + bond.end - bond.start)
 
-    def elements(self, bond: Bond) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return the sites where the bonds of one kind start, end, and their cells."""
+    def matrix(self, bond: Bond, amplitude: np.ndarray) -> scipy.sparse.csr_array:
+        """Return the matrix of the bonds of one kind, from their starts to ends."""
         cells = np.indices(self.shape).reshape(len(self.shape), -1)
         ends = cells + np.array(bond.displacement)[:, None]
         size, joined = np.array(self.shape)[:, None], np.array(self.is_periodic)
         inside = np.all(((ends >= 0) & (ends < size)) | joined[:, None], axis=0)
-        number = np.flatnonzero(inside)
         end = np.ravel_multi_index(tuple((ends % size)[:, inside]), self.shape)
-        count = self.sites_per_cell
-        return number * count + bond.start, end * count + bond.end, number
+        count = self.crystal.sites_per_cell
+        place = (
+            end * count + bond.end,
+            np.flatnonzero(inside) * count + bond.start,
+        )
+        values = np.broadcast_to(amplitude, self.shape).ravel()[inside]
+        return scipy.sparse.csr_array((values, place), shape=(self.num_sites,) * 2)
+
+    def weights(
+        self,
+        diagonal: jax.Array,
+        amplitudes: Sequence[jax.Array],
+        *,
+        way_back: Callable[[jax.Array], jax.Array] = jnp.conj,
+    ) -> dict[Shift, jax.Array]:
+        """Return W_d with (H v)_i = sum_d W_(d,i) v_(i+d), on the folded shape.
+
+        Parameters
+        ----------
+        diagonal
+            Shape (n,) or ().
+        amplitudes
+            From the start of each bond to its end; empty for no bonds.
+        way_back
+            The amplitude from end to start: the complex conjugate, or another one.
+        """
+        shape = self.folded_shape
+        weights = {
+            (0,) * len(shape): diagonal.reshape(
+                shape if diagonal.ndim else (1,) * len(shape)
+            )
+        }
+        bonds = self.bonds if amplitudes else ()
+        for bond, amplitude in zip(bonds, amplitudes, strict=True):
+            there = self.shift(bond)
+            back = tuple(-step for step in there)
+            forward = self._folded(amplitude, bond.start)
+            _add(weights, there, way_back(forward))
+            _add(weights, back, reversed_weight(forward, there))
+        return weights
+
+    def _folded(self, amplitude: jax.Array, start: int) -> jax.Array:
+        """Give an amplitude for each cell to one of its sites, zero to the others."""
+        missing = len(self.shape) - amplitude.ndim
+        amplitude = amplitude.reshape((1,) * missing + amplitude.shape)
+        count = self.crystal.sites_per_cell
+        if count == 1:
+            return amplitude
+        length = self.shape[-1]
+        cells = jnp.broadcast_to(amplitude, (*amplitude.shape[:-1], length))
+        sites = jnp.zeros((*cells.shape, count), cells.dtype).at[..., start].set(cells)
+        return sites.reshape(*cells.shape[:-1], length * count)
 
 
 @partial(
@@ -111,79 +167,27 @@ class HoppingOperator:
 
     def __call__(self, vectors: jax.Array, /) -> jax.Array:
         """Return H v for each vector, shape (..., n)."""
-        shape = self.geometry.folded_shape
-        dtype = np.result_type(self.dtype, jnp.asarray(vectors).dtype)
-        field = jnp.asarray(vectors, dtype).reshape(*vectors.shape[:-1], *shape)
-        potential = self.potential.astype(dtype)
-        if potential.ndim:
-            potential = potential.reshape(shape)
-        total = _times(potential, field)
-        weights = _weights(self.amplitudes, self.geometry)
-        margins = [max(abs(d[k]) for d in weights) for k in range(len(shape))]
-        window = with_margins(field, margins, self.geometry.is_periodic)
-        for shift, weight in weights.items():
-            shifted = _shifted(window, shift, margins)
-            total = total + _times(weight.astype(dtype), shifted)
-        return total.reshape(vectors.shape)
+        vectors = jnp.asarray(vectors)
+        dtype = np.result_type(self.dtype, vectors.dtype)
+        shape = (*vectors.shape[:-1], *self.geometry.folded_shape)
+        field = vectors.astype(dtype).reshape(shape)
+        weights = self.geometry.weights(self.potential, self.amplitudes)
+        window = make_window(field, weights, self.geometry.is_periodic)
+        return shifted_sum((weights, window)).reshape(vectors.shape)
 
     def to_sparse(self) -> scipy.sparse.csr_array:
         """Return the matrix, shape (n, n), from the numbers of the sites."""
-        shape = (self.size, self.size)
-        diagonal = np.broadcast_to(np.asarray(self.potential), self.size)
-        matrix = scipy.sparse.diags_array(diagonal.astype(self.dtype)).tocsr()
+        diagonal = np.broadcast_to(np.asarray(self.potential, self.dtype), self.size)
+        matrix = scipy.sparse.diags_array(diagonal).tocsr()
         for bond, amplitude in zip(self.geometry.bonds, self.amplitudes, strict=True):
-            start, end, cell = self.geometry.elements(bond)
-            each = np.broadcast_to(np.asarray(amplitude), self.geometry.shape)
-            value = each.ravel()[cell].astype(self.dtype)
-            forward = scipy.sparse.csr_array((value, (end, start)), shape=shape)
+            forward = self.geometry.matrix(bond, np.asarray(amplitude, self.dtype))
             matrix = matrix + forward + forward.conj().T
         return matrix
 
 
-Shift = tuple[int, ...]
-
-
-def _weights(
-    amplitudes: tuple[jax.Array, ...], geometry: BondGeometry
-) -> dict[Shift, jax.Array]:
-    """Return W_d with (H v)_i = sum_d W_(d,i) v_(i+d), joined where d is the same."""
-    weights: dict[Shift, jax.Array] = {}
-    for bond, amplitude in zip(geometry.bonds, amplitudes, strict=True):
-        shift = geometry.shift(bond)
-        forward = _folded(amplitude, bond.start, geometry)
-        back = tuple(-step for step in shift)
-        for d, weight in ((shift, forward.conj()), (back, _moved(forward, shift))):
-            weights[d] = weights[d] + weight if d in weights else weight
-    return weights
-
-
-def _folded(amplitude: jax.Array, start: int, geometry: BondGeometry) -> jax.Array:
-    """Give an amplitude for each cell to one of its sites, zero to the others."""
-    count = geometry.sites_per_cell
-    if count == 1:
-        return amplitude
-    cells = jnp.broadcast_to(amplitude, (*amplitude.shape[:-1], geometry.shape[-1]))
-    one = jnp.zeros((*cells.shape, count), cells.dtype).at[..., start].set(cells)
-    return one.reshape(*cells.shape[:-1], -1)
-
-
-def _moved(weight: jax.Array, shift: Shift) -> jax.Array:
-    """Return the weight at i - d in the place of i; over open ends vectors are zero."""
-    steps = shift[len(shift) - weight.ndim :]
-    moves = {k: d for k, d in enumerate(steps) if d and weight.shape[k] > 1}
-    return jnp.roll(weight, tuple(moves.values()), tuple(moves)) if moves else weight
-
-
-def _shifted(window: jax.Array, shift: Shift, margins: Sequence[int]) -> jax.Array:
-    """Return the field at i + d from its copy with margins."""
-    batch = window.ndim - len(shift)
-    starts = [0] * batch + [m + d for m, d in zip(margins, shift, strict=True)]
-    stops = list(window.shape[:batch]) + [
-        n - m + d for n, m, d in zip(window.shape[batch:], margins, shift, strict=True)
-    ]
-    return jax.lax.slice(window, starts, stops)
-
-
-def _times(weight: jax.Array, field: jax.Array) -> jax.Array:
-    leading = (1,) * (field.ndim - weight.ndim)
-    return weight.reshape(leading + weight.shape) * field
+def _add(weights: dict[Shift, jax.Array], shift: Shift, weight: jax.Array) -> None:
+    """Add a weight to one of the same shift, as of two bonds of a honeycomb."""
+    if shift in weights:
+        dtype = np.result_type(weight.dtype, weights[shift].dtype)
+        weight = weight.astype(dtype) + weights[shift].astype(dtype)
+    weights[shift] = weight

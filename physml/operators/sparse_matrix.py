@@ -50,7 +50,7 @@ def to_sparse(operator: LinearOperator) -> scipy.sparse.csr_array:
             "traced ones",
             "call to_sparse outside of jit and grad",
         )
-    matrix = scipy.sparse.csr_array(_elements(operator))
+    matrix = scipy.sparse.csr_array(_elements(operator), copy=True)
     matrix.sum_duplicates()
     matrix.eliminate_zeros()
     return matrix
@@ -68,7 +68,7 @@ def _elements(operator: Any) -> Any:
 
 def _from_rows(operator: SparseOperator) -> scipy.sparse.csr_array:
     size, width = operator.values.shape
-    columns, values = np.asarray(operator.columns), np.asarray(operator.values)
+    columns, values = np.asarray(operator.columns), np.array(operator.values)
     starts = np.arange(size + 1) * width
     return scipy.sparse.csr_array(
         (values.ravel(), columns.ravel(), starts), shape=(size, size)

@@ -33,6 +33,8 @@ from physml.solvers.resolvent_adjoint import pull_by_solutions
 from physml.solvers.resolvent_pullback import Cotangents, PullbackProblem, cast
 from physml.solvers.spectral_interval import spectral_interval
 
+INTERVAL_STEPS = 60  # of Lanczos, towards the ends of the spectrum
+
 DerivativeRoute = Literal["auto", "chebyshev", "resolvent", "lanczos"]
 
 
@@ -139,14 +141,14 @@ def _pull_to_shifts(problem: PullbackProblem, dtype: jnp.dtype) -> jax.Array:
 
 
 def _pull_chebyshev(problem: PullbackProblem) -> Cotangents:
-    interval = spectral_interval(problem.operator)
+    interval = spectral_interval(problem.operator, num_steps=INTERVAL_STEPS)
     series = resolvent_series(problem.shifts, problem.cotangent, interval)
     return pull_by_series(problem, series, interval)
 
 
 def _pull_auto(problem: PullbackProblem) -> Cotangents:
     """Take the series unless it needs more work than the solutions."""
-    interval = spectral_interval(problem.operator)
+    interval = spectral_interval(problem.operator, num_steps=INTERVAL_STEPS)
     series = resolvent_series(problem.shifts, problem.cotangent, interval)
     degrees = series.num_degrees(problem.tolerance)
     num_steps = jnp.minimum(degrees, problem.operator.size)

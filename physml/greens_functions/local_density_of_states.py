@@ -1,0 +1,222 @@
+r"""Local densities of states: how many states there are at a site and an energy.
+
+.. math:: \rho_i(E) = -\frac{1}{\pi} \operatorname{Im} G_{ii}(E + i\eta)
+          = \sum_m |\psi_m(i)|^2 \, \frac{1}{\pi}
+            \frac{\eta}{(E - \lambda_m)^2 + \eta^2}
+
+Energies and the broadening eta have one unit, and rho its inverse: over all energies
+each site has one state.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from physml.failures import RunFailure, expected
+from physml.greens_functions.map_methods import MapProblem, is_traced
+from physml.greens_functions.method_choice import MethodName, choose_method
+from physml.greens_functions.rounds import (
+    MapSnapshot,
+    Observer,
+    all_rows,
+    rows_in_rounds,
+)
+from physml.operators import LinearOperator, as_operator, require_hermitian
+from physml.parallel import SERIAL, Communicator
+
+
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=[
+        "energies",
+        "sites",
+        "values",
+        "relative_residual",
+        "converged",
+        "num_iterations",
+    ],
+    meta_fields=["method"],
+)
+@dataclass(frozen=True)
+class LocalDensityOfStates:
+    """A map of local densities of states, and how good it is."""
+
+    energies: jax.Array  # (num_energies,)
+    sites: jax.Array  # (num_sites,)
+    values: jax.Array  # (num_energies, num_sites)
+    relative_residual: jax.Array  # of the solutions behind it, of the same shape
+    converged: jax.Array  # of the same shape
+    num_iterations: jax.Array  # of the same shape; 0 for direct methods
+    method: str  # which was used
+
+
+def local_density_of_states(
+    operator: Any,
+    energies: Any,
+    broadening: Any,
+    *,
+    sites: Any = None,
+    method: MethodName = "auto",
+    tolerance: float = 1e-10,
+    max_iterations: int | None = None,
+    communicator: Communicator = SERIAL,
+    batch: int | None = None,
+    observer: Observer | None = None,
+    snapshot: MapSnapshot | None = None,
+    on_failure: Literal["raise", "return"] = "raise",
+) -> LocalDensityOfStates:
+    """Return the local density of states at all energies and sites.
+
+    Differentiable in reverse mode with respect to the operator, the energies and the
+    broadening by the methods "recursive", "dense" and "krylov".
+
+    Parameters
+    ----------
+    operator
+        H, Hermitian, shape (n, n): anything that `physml.operators.as_operator` takes.
+    energies
+        Real, shape (num_energies,).
+    broadening
+        eta > 0, the half width at half maximum of a level.
+    sites
+        Numbers from 0 to n - 1, shape (num_sites,); by default all.
+    method
+        "recursive": two sweeps over slices, for chains and strips; "dense": all
+        eigenvectors; "krylov": a Lanczos process for each site; "kernel_polynomial":
+        as many Chebyshev moments of each site as the broadening needs; "auto":
+        whichever costs least.
+    tolerance
+        An element has converged if its relative residual is at or below this.
+    max_iterations
+        Steps of a Lanczos process at most. By default 10 n, and no more than 100 000.
+    communicator
+        The ranks over which energies (or sites) are divided.
+    batch
+        How many of these a rank does in one round. By default what the method likes.
+    observer
+        Called after each round with a `MapSnapshot` and a `MapRecord`; returns whether
+        to end.
+    snapshot
+        To go on from, for the same options; the number of ranks may differ.
+    on_failure
+        Whether elements that have not converged raise, or are told by the result alone.
+
+    Returns
+    -------
+    LocalDensityOfStates
+        Inside of `jax.jit` and `jax.grad` nothing raises and all is done in one round:
+        look at `converged`.
+
+    Raises
+    ------
+    ValueError
+        For sites that are not there, a broadening that is not positive, wrong shapes,
+        NaN, a snapshot of another map.
+    RunFailure
+        If an element has not converged, or the observer has ended the map.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> dimer = np.array([[0.0, -1.0], [-1.0, 0.0]])  # levels -1 and 1
+    >>> local_density_of_states(dimer, [1.0], 0.1).values  # about 1 / (2 pi eta)
+    Array([[1.595518, 1.595518]], dtype=float32)
+    """
+    problem = _checked_problem(
+        as_operator(operator), energies, broadening, sites, tolerance
+    )
+    chosen = choose_method(method, problem, max_iterations=max_iterations)
+    if is_traced(problem):
+        rows = all_rows(chosen, problem, communicator)
+    else:
+        rows = rows_in_rounds(
+            chosen,
+            problem,
+            communicator,
+            batch=batch,
+            observer=observer,
+            snapshot=snapshot,
+        )
+    if chosen.items == "sites":
+        rows = jax.tree.map(jnp.transpose, rows)
+    result = LocalDensityOfStates(
+        problem.z.real,
+        problem.sites,
+        -jnp.imag(rows.green) / math.pi,
+        rows.relative_residual,
+        rows.converged,
+        rows.num_iterations,
+        chosen.name,
+    )
+    if on_failure == "raise":
+        _raise_on_failure(result, tolerance)
+    return result
+
+
+def _checked_problem(
+    operator: LinearOperator,
+    energies: Any,
+    broadening: Any,
+    sites: Any,
+    tolerance: float,
+) -> MapProblem:
+    energies, broadening = jnp.asarray(energies), jnp.asarray(broadening)
+    if energies.ndim != 1 or not energies.size or jnp.iscomplexobj(energies):
+        cure = "pass a list of real numbers; the broadening makes them complex"
+        got = f"shape {energies.shape}, {energies.dtype}"
+        raise expected("energies of shape (num_energies,)", got, cure)
+    if broadening.ndim != 0:
+        cure = "call once for each broadening"
+        raise expected("one broadening", f"shape {broadening.shape}", cure)
+    if not is_traced(energies) and not np.isfinite(energies).all():
+        raise expected("finite energies", "NaN or infinity", "look there")
+    if not is_traced(broadening) and not 0 < float(broadening) < math.inf:
+        cure = (
+            "levels of a finite system are lines without it; take a few level spacings"
+        )
+        raise expected("a broadening > 0", f"{float(broadening)}", cure)
+    if not tolerance > 0:
+        raise expected("a tolerance > 0", tolerance, "1e-10 is the default")
+    if not is_traced(operator):
+        with jax.ensure_compile_time_eval():
+            require_hermitian(operator)
+    dtypes = (operator.dtype, energies.dtype, np.float32)
+    dtype = jnp.finfo(np.result_type(*dtypes)).dtype
+    imaginary = jnp.full(energies.shape, broadening.astype(dtype))
+    return MapProblem(
+        operator,
+        jax.lax.complex(energies.astype(dtype), imaginary),
+        _checked_sites(sites, operator.size),
+        jnp.asarray(tolerance, dtype),
+    )
+
+
+def _checked_sites(sites: Any, size: int) -> jax.Array:
+    array = np.arange(size) if sites is None else np.atleast_1d(np.asarray(sites))
+    if array.ndim != 1 or not array.size or not np.issubdtype(array.dtype, np.integer):
+        got = f"shape {array.shape}, {array.dtype}"
+        raise expected("sites of shape (num_sites,), integers", got, "pass a list")
+    if array.min() < 0 or array.max() >= size:
+        wrong = array[(array < 0) | (array >= size)][0]
+        raise expected(f"sites from 0 to {size - 1}", wrong, "sites are counted from 0")
+    return jnp.asarray(array)
+
+
+def _raise_on_failure(result: LocalDensityOfStates, tolerance: float) -> None:
+    if is_traced(result.converged) or np.all(result.converged):
+        return
+    failed = np.argwhere(~np.asarray(result.converged))
+    k, i = failed[0]
+    residual = np.asarray(result.relative_residual)
+    raise RunFailure(
+        f"{len(failed)} of {residual.size} elements of the map are not known to "
+        f"{tolerance:.0e}, the first at energy {result.energies[k]:.6g} and site "
+        f"{result.sites[i]} with a residual of {residual[k, i]:.1e} by the method "
+        f"{result.method!r}: raise the tolerance or the broadening, or look for NaN or "
+        "infinity in the operator."
+    )

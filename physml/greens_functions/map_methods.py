@@ -1,0 +1,198 @@
+"""The ways to compute a map of local densities of states, a row at a time.
+
+A method computes rows of the map for some of its items: for energies all wanted sites
+(the direct methods), or for sites all energies (one Krylov or Chebyshev space each).
+It is a pytree, so that parts of it may be arrays.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from physml.operators import LinearOperator
+from physml.solvers.block_tridiagonal import (
+    SliceOrder,
+    block_tridiagonal,
+)
+from physml.solvers.eigenvector_sum import dense_diagonal_resolvent
+from physml.solvers.kernel_polynomial import chebyshev_moments, chebyshev_resolvent
+from physml.solvers.resolvent_elements import resolvent_elements
+from physml.solvers.selected_inversion import (
+    BATCH_BYTES,
+    recursive_diagonal_resolvent,
+)
+from physml.solvers.spectral_interval import SpectralInterval
+
+MOST_SITES = 64  # whose vectors are worked on together
+BATCH_ELEMENTS = 2**24  # of these vectors
+
+Items = Literal["energies", "sites"]
+
+
+class MapProblem(NamedTuple):
+    """What the map is of."""
+
+    operator: LinearOperator
+    z: jax.Array  # energies with broadening, (num_energies,)
+    sites: jax.Array  # (num_sites,)
+    tolerance: jax.Array
+
+
+class Rows(NamedTuple):
+    """Rows of a map; each has one number for each of its other items."""
+
+    green: jax.Array  # G_ii(z), (num_rows, num_others)
+    relative_residual: jax.Array
+    converged: jax.Array
+    num_iterations: jax.Array
+
+
+class MapMethod(Protocol):
+    """One way to compute a map."""
+
+    name: ClassVar[str]
+    items: ClassVar[Items]  # what a row is for
+
+    def batch(self, problem: MapProblem) -> int:
+        """Return how many rows are best done together."""
+        ...
+
+    def rows(self, problem: MapProblem, items: jax.Array) -> Rows:
+        """Compute rows, given as places in the problem's z or sites; compiled."""
+        ...
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Recursive:
+    """Two sweeps over slices."""
+
+    order: SliceOrder
+
+    name: ClassVar[str] = "recursive"
+    items: ClassVar[Items] = "energies"
+
+    def batch(self, problem: MapProblem) -> int:
+        """Return as many energies as their self-energies fit into memory."""
+        elements = self.order.num_slices * self.order.width**2  # of one z
+        return max(1, BATCH_BYTES // (elements * problem.z.dtype.itemsize))
+
+    def rows(self, problem: MapProblem, items: jax.Array) -> Rows:
+        """Compute G_ii for the energies."""
+        blocks = block_tridiagonal(problem.operator, self.order)
+        found = recursive_diagonal_resolvent(blocks, problem.z[items])
+        return _rows(problem, *(x[:, problem.sites] for x in found))
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Dense:
+    """A sum over all eigenvectors."""
+
+    name: ClassVar[str] = "dense"
+    items: ClassVar[Items] = "energies"
+
+    def batch(self, problem: MapProblem) -> int:
+        """Return all energies: the diagonalization is done for all of them."""
+        return len(problem.z)
+
+    def rows(self, problem: MapProblem, items: jax.Array) -> Rows:
+        """Compute G_ii for the energies."""
+        found = dense_diagonal_resolvent(problem.operator, problem.z[items])
+        return _rows(problem, *(x[:, problem.sites] for x in found))
+
+
+@partial(
+    jax.tree_util.register_dataclass, data_fields=[], meta_fields=["max_iterations"]
+)
+@dataclass(frozen=True)
+class Krylov:
+    """A Lanczos process for each site, with all energies as its shifts."""
+
+    max_iterations: int
+
+    name: ClassVar[str] = "krylov"
+    items: ClassVar[Items] = "sites"
+
+    def batch(self, problem: MapProblem) -> int:
+        """Return how many sites have their vectors in memory together."""
+        return sites_in_memory(problem.operator)
+
+    def rows(self, problem: MapProblem, items: jax.Array) -> Rows:
+        """Compute G_ii for the sites."""
+        found = resolvent_elements(
+            problem.operator,
+            problem.z,
+            _unit_vectors(problem, items),
+            tolerance=problem.tolerance,
+            max_iterations=self.max_iterations,
+        )
+        return Rows(
+            found.value[..., 0],
+            found.relative_residual,
+            found.is_converged,
+            found.num_steps,
+        )
+
+
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["interval"],
+    meta_fields=["num_moments"],
+)
+@dataclass(frozen=True)
+class KernelPolynomial:
+    """Chebyshev moments of each site, as many as the broadening needs."""
+
+    interval: SpectralInterval
+    num_moments: int
+
+    name: ClassVar[str] = "kernel_polynomial"
+    items: ClassVar[Items] = "sites"
+
+    def batch(self, problem: MapProblem) -> int:
+        """Return how many sites have their vectors in memory together."""
+        return sites_in_memory(problem.operator)
+
+    def rows(self, problem: MapProblem, items: jax.Array) -> Rows:
+        """Compute G_ii for the sites."""
+        moments = chebyshev_moments(
+            problem.operator,
+            _unit_vectors(problem, items),
+            self.interval,
+            num_moments=self.num_moments,
+        )
+        found = chebyshev_resolvent(moments, problem.z, self.interval)
+        return _rows(problem, *found, num_iterations=-(-self.num_moments // 2))
+
+
+def sites_in_memory(operator: LinearOperator) -> int:
+    """Return how many vectors are best worked on together."""
+    return max(1, min(MOST_SITES, BATCH_ELEMENTS // operator.size))
+
+
+def _unit_vectors(problem: MapProblem, items: jax.Array) -> jax.Array:
+    operator, sites = problem.operator, problem.sites[items]
+    dtype = np.result_type(operator.dtype, problem.z.real.dtype)
+    return jax.nn.one_hot(sites, operator.size, dtype=dtype)
+
+
+def _rows(
+    problem: MapProblem,
+    green: jax.Array,
+    residual: jax.Array,
+    *,
+    num_iterations: int = 0,
+) -> Rows:
+    converged = (residual <= problem.tolerance) & jnp.isfinite(green)
+    steps = jnp.full(green.shape, num_iterations, jnp.int32)
+    return Rows(green, residual, converged, steps)
+
+
+def is_traced(tree: Any) -> bool:
+    """Whether something in a pytree is not known yet, inside of jit or grad."""
+    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(tree))
