@@ -133,7 +133,7 @@ class BogoliubovDeGennes:
         geometry = self.normal.geometry
         diagonal = np.broadcast_to(np.asarray(self.on_site_gap), geometry.num_sites)
         matrix = scipy.sparse.diags_array(diagonal).tocsr()
-        for bond, gap in zip(geometry.bonds, self.bond_gaps, strict=True):
+        for bond, gap in geometry.each_bond(self.bond_gaps):
             forward = geometry.matrix(bond, np.asarray(gap))
             matrix = matrix + forward + forward.T
         return matrix
@@ -193,7 +193,7 @@ def bogoliubov_de_gennes(
         on_site = _wound(on_site, vortex, _sites(geometry).reshape(-1, 2))
         on_bonds = tuple(
             _wound(gap, vortex, _middles(bond, geometry))
-            for bond, gap in zip(geometry.bonds, on_bonds, strict=False)
+            for bond, gap in geometry.each_bond(on_bonds)
         )
     return BogoliubovDeGennes(replace(normal, potential=shifted), on_site, on_bonds)
 

@@ -17,7 +17,8 @@ Values = jax.typing.ArrayLike | Sequence[jax.typing.ArrayLike]
 def real_dtype(*values: Values) -> np.dtype:
     """Return the widest real dtype of some arrays; plain numbers have none."""
     dtypes = [np.dtype(v.dtype) for v in values if hasattr(v, "dtype")]
-    inexact = [jnp.zeros((), d).real.dtype for d in dtypes if d.kind in "fc"]
+    known = [jax.dtypes.canonicalize_dtype(d) for d in dtypes if d.kind in "fc"]
+    inexact = [np.zeros((), d).real.dtype for d in known]
     return np.result_type(*inexact) if inexact else default_float_dtype()
 
 

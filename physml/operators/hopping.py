@@ -12,10 +12,10 @@ a cell are taken as one axis: every bond is then one shift of an array, in a cop
 vectors with a margin that holds what lies beyond the ends.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +25,8 @@ import scipy.sparse
 from physml.lattices.bonds import Bond
 from physml.lattices.crystal import Crystal
 from physml.operators.shifts import Shift, make_window, reversed_weight, shifted_sum
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,10 @@ class BondGeometry:
         )
         return (*steps, last * self.crystal.sites_per_cell + bond.end - bond.start)
 
+    def each_bond(self, values: Sequence[Value]) -> Iterator[tuple[Bond, Value]]:
+        """Join the bonds with one value for each; no values stand for no bonds."""
+        return zip(self.bonds if values else (), values, strict=True)
+
     def matrix(self, bond: Bond, amplitude: np.ndarray) -> scipy.sparse.csr_array:
         """Return the matrix of the bonds of one kind, from their starts to ends."""
         cells = np.indices(self.shape).reshape(len(self.shape), -1)
@@ -109,8 +115,7 @@ class BondGeometry:
                 shape if diagonal.ndim else (1,) * len(shape)
             )
         }
-        bonds = self.bonds if amplitudes else ()
-        for bond, amplitude in zip(bonds, amplitudes, strict=True):
+        for bond, amplitude in self.each_bond(amplitudes):
             there = self.shift(bond)
             back = tuple(-step for step in there)
             forward = self._folded(amplitude, bond.start)
@@ -179,7 +184,7 @@ class HoppingOperator:
         """Return the matrix, shape (n, n), from the numbers of the sites."""
         diagonal = np.broadcast_to(np.asarray(self.potential, self.dtype), self.size)
         matrix = scipy.sparse.diags_array(diagonal).tocsr()
-        for bond, amplitude in zip(self.geometry.bonds, self.amplitudes, strict=True):
+        for bond, amplitude in self.geometry.each_bond(self.amplitudes):
             forward = self.geometry.matrix(bond, np.asarray(amplitude, self.dtype))
             matrix = matrix + forward + forward.conj().T
         return matrix

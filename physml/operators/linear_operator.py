@@ -115,7 +115,14 @@ class FunctionOperator:
         """Return H v for each vector, shape (..., n)."""
         rows = vectors.reshape(-1, self.size)
         apply = jax.vmap(partial(self.function, self.parameters))
-        return apply(rows).reshape(vectors.shape)
+        products = apply(rows)
+        if products.shape != rows.shape:
+            raise expected(
+                f"a function that takes a vector of shape ({self.size},) to another",
+                f"one that returns shape {products.shape[1:]}",
+                "let it return H v",
+            )
+        return products.reshape(vectors.shape)
 
 
 def as_operator(

@@ -86,6 +86,7 @@ def reduced_shifted_krylov(
     perturbations of H by rounding change the solution by less than eps^(1/4).
     """
     width = _block_width(len(shifts), columns[..., 0].size)
+    tolerance = jnp.asarray(tolerance, columns.real.dtype)
     padded = jnp.concatenate([shifts, jnp.ones(-len(shifts) % width, shifts.dtype)])
     vectors, norm = lanczos_start(columns)
     num_rows = None if rows is None else len(rows)

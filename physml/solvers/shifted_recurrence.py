@@ -128,7 +128,9 @@ def shifted_step(
     growth = zeta * (y * last) + p.conj() * (
         _scaled(y, rho_squared) + _scaled(last, rho_squared_next)
     )
-    if projection is None:  # u_k = <b|v_k> / |b| is 1 for k = 0, else 0
+    if (
+        projection is None or numbers.elements is None
+    ):  # u_k = <b|v_k> / |b| is 1 for k = 0, else 0
         change = jnp.where(num_steps == 0, y, growth)[None]
     else:
         u = jnp.moveaxis(numbers.elements, -1, 0)[..., None]  # (m, ..., 1)
