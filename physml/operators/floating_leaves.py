@@ -23,7 +23,9 @@ class FloatingLeaves(NamedTuple):
         self, vectors: jax.Array
     ) -> tuple[jax.Array, Callable[[jax.Array], Leaves]]:
         """Return H v, and the pullback of a cotangent of H v to the leaves."""
-        product, pull = jax.vjp(lambda leaves: self.rebuild(leaves)(vectors), self.leaves)
+        product, pull = jax.vjp(
+            lambda leaves: self.rebuild(leaves)(vectors), self.leaves
+        )
         return product, lambda cotangent: pull(cotangent.astype(product.dtype))[0]
 
     def zeros(self) -> Leaves:

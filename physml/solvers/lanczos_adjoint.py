@@ -79,8 +79,8 @@ def pull_by_lanczos(problem: PullbackProblem) -> Cotangents:
     power = 2 if problem.rows is None else 1  # of |b| in the elements
     weight = jnp.moveaxis(problem.cotangent, 2, 0)  # (m, columns, shifts)
     scale = _as(norm**power, weight)[None, :, None]
-    norm_cotangent = power * norm ** (power - 1) * jnp.sum(
-        (weight * end.shifted.value).real, (0, 2)
+    norm_cotangent = (
+        power * norm ** (power - 1) * jnp.sum((weight * end.shifted.value).real, (0, 2))
     )
     adjoint = _start_down(problem, end.shifted, weight * scale)
 

@@ -27,7 +27,10 @@ def pull_by_solutions(problem: PullbackProblem) -> Cotangents:
     shifts = jnp.concatenate([problem.shifts, jnp.repeat(problem.shifts[-1:], missing)])
     padding = ((0, 0), (0, missing), (0, 0))
     cotangent = jnp.moveaxis(jnp.pad(problem.cotangent, padding), 1, 0)
-    blocks = shifts.reshape(-1, BLOCK), cotangent.reshape(-1, BLOCK, *cotangent.shape[1:])
+    blocks = (
+        shifts.reshape(-1, BLOCK),
+        cotangent.reshape(-1, BLOCK, *cotangent.shape[1:]),
+    )
     dtype = problem.columns.dtype
     zero = Cotangents(
         floating_leaves(problem.operator).zeros(),
