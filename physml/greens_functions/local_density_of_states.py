@@ -17,8 +17,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from physml.failures import RunFailure, expected
-from physml.greens_functions.map_methods import MapProblem, is_traced
+from physml.failures import RunFailure
+from physml.greens_functions.map_problem import is_traced, map_problem
 from physml.greens_functions.method_choice import MethodName, choose_method
 from physml.greens_functions.rounds import (
     MapSnapshot,
@@ -26,7 +26,7 @@ from physml.greens_functions.rounds import (
     all_rows,
     rows_in_rounds,
 )
-from physml.operators import LinearOperator, as_operator, require_hermitian
+from physml.operators import as_operator
 from physml.parallel import SERIAL, Communicator
 
 
@@ -128,9 +128,7 @@ def local_density_of_states(
     >>> local_density_of_states(dimer, [1.0], 0.1).values  # about 1 / (2 pi eta)
     Array([[1.595518, 1.595518]], dtype=float32)
     """
-    problem = _checked_problem(
-        as_operator(operator), energies, broadening, sites, tolerance
-    )
+    problem = map_problem(as_operator(operator), energies, broadening, sites, tolerance)
     chosen = choose_method(method, problem, max_iterations=max_iterations)
     if is_traced(problem):
         rows = all_rows(chosen, problem, communicator)
@@ -157,61 +155,6 @@ def local_density_of_states(
     if on_failure == "raise":
         _raise_on_failure(result, tolerance)
     return result
-
-
-def _checked_problem(
-    operator: LinearOperator,
-    energies: Any,
-    broadening: Any,
-    sites: Any,
-    tolerance: float,
-) -> MapProblem:
-    energies, broadening = jnp.asarray(energies), jnp.asarray(broadening)
-    if energies.ndim != 1 or not energies.size or jnp.iscomplexobj(energies):
-        cure = "pass a list of real numbers; the broadening makes them complex"
-        got = f"shape {energies.shape}, {energies.dtype}"
-        raise expected("energies of shape (num_energies,)", got, cure)
-    if broadening.shape not in ((), energies.shape):
-        cure = f"pass a number, or an array of shape {energies.shape}"
-        got = f"shape {broadening.shape}"
-        raise expected("one broadening, or one for each energy", got, cure)
-    if not is_traced(energies) and not np.isfinite(energies).all():
-        raise expected("finite energies", "NaN or infinity", "look there")
-    if not is_traced(broadening) and not _is_positive(broadening):
-        cure = (
-            "levels of a finite system are lines without it; take a few level spacings"
-        )
-        raise expected("a broadening > 0", f"{np.min(broadening)}", cure)
-    if not tolerance > 0:
-        raise expected("a tolerance > 0", tolerance, "1e-10 is the default")
-    if not is_traced(operator):
-        with jax.ensure_compile_time_eval():
-            require_hermitian(operator)
-    dtypes = (operator.dtype, energies.dtype, np.float32)
-    dtype = jnp.finfo(np.result_type(*dtypes)).dtype
-    imaginary = jnp.broadcast_to(broadening.astype(dtype), energies.shape)
-    return MapProblem(
-        operator,
-        jax.lax.complex(energies.astype(dtype), imaginary),
-        _checked_sites(sites, operator.size),
-        jnp.asarray(tolerance, dtype),
-    )
-
-
-def _is_positive(broadening: jax.Array) -> bool:
-    values = np.asarray(broadening)
-    return bool(np.all((values > 0) & (values < math.inf)))
-
-
-def _checked_sites(sites: Any, size: int) -> jax.Array:
-    array = np.arange(size) if sites is None else np.atleast_1d(np.asarray(sites))
-    if array.ndim != 1 or not array.size or not np.issubdtype(array.dtype, np.integer):
-        got = f"shape {array.shape}, {array.dtype}"
-        raise expected("sites of shape (num_sites,), integers", got, "pass a list")
-    if array.min() < 0 or array.max() >= size:
-        wrong = array[(array < 0) | (array >= size)][0]
-        raise expected(f"sites from 0 to {size - 1}", wrong, "sites are counted from 0")
-    return jnp.asarray(array)
 
 
 def _raise_on_failure(result: LocalDensityOfStates, tolerance: float) -> None:

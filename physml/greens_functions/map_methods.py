@@ -7,12 +7,13 @@ It is a pytree, so that parts of it may be arrays.
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar, Literal, NamedTuple, Protocol
+from typing import ClassVar, Literal, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from physml.greens_functions.map_problem import MapProblem
 from physml.operators import LinearOperator
 from physml.solvers.block_tridiagonal import (
     SliceOrder,
@@ -31,15 +32,6 @@ MOST_SITES = 64  # whose vectors are worked on together
 BATCH_ELEMENTS = 2**24  # of these vectors
 
 Items = Literal["energies", "sites"]
-
-
-class MapProblem(NamedTuple):
-    """What the map is of."""
-
-    operator: LinearOperator
-    z: jax.Array  # energies with broadening, (num_energies,)
-    sites: jax.Array  # (num_sites,)
-    tolerance: jax.Array
 
 
 class Rows(NamedTuple):
@@ -191,8 +183,3 @@ def _rows(
     converged = (residual <= problem.tolerance) & jnp.isfinite(green)
     steps = jnp.full(green.shape, num_iterations, jnp.int32)
     return Rows(green, residual, converged, steps)
-
-
-def is_traced(tree: Any) -> bool:
-    """Whether something in a pytree is not known yet, inside of jit or grad."""
-    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(tree))

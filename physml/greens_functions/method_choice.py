@@ -6,7 +6,7 @@ the same factor, which does not matter to the choice. It is right where one meth
 several times cheaper than the others, and where it is wrong little is lost.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
@@ -17,10 +17,9 @@ from physml.greens_functions.map_methods import (
     KernelPolynomial,
     Krylov,
     MapMethod,
-    MapProblem,
     Recursive,
-    is_traced,
 )
+from physml.greens_functions.map_problem import MapProblem, is_traced
 from physml.operators import DenseOperator, LinearOperator, SparseOperator
 from physml.solvers.block_tridiagonal import slice_order
 from physml.solvers.kernel_polynomial import num_moments_needed
@@ -33,23 +32,20 @@ MOST_PRODUCTS = 20_000  # rows of a function whose matrix is found by applying i
 DENSE_BYTES = 2**31  # memory for three matrices of eigenvectors
 
 
-@dataclass(frozen=True)
-class Costs:
-    """Seconds for one of what a method does most of, on one core, in float64."""
-
-    scalar_slice: float = 1.0e-8  # for an energy, w = 1
-    slice_call: float = 4e-7  # for an energy and a wider slice
-    slice_square: float = 6e-8  # w^2
-    slice_cube: float = 5e-9  # w^3
-    diagonalization: float = 4e-10  # n^3
-    eigenvector_sum: float = 1e-9  # n^2 for an energy
-    product: float = 2e-9  # with H, for an element of a vector
-    shift: float = 1e-8  # of a Lanczos step, for an energy
-    moment: float = 1e-10  # for an energy
-
-
-COSTS = Costs()
-COMPLEX_FACTOR = 3.0  # of complex arithmetic
+# Seconds for one of what a method does most of, on one core, in float64.
+COSTS = {
+    "scalar slice": 1e-8,  # for each energy, where a slice is one site
+    "slice": 4e-7,  # for each energy
+    "slice squared": 6e-8,  # w^2 for each slice and energy
+    "slice cubed": 5e-9,  # w^3
+    "diagonalization": 4e-10,  # n^3
+    "eigenvector sum": 1e-9,  # n^2 for each energy
+    "Lanczos step": 4e-9,  # for each element of its vector
+    "shift": 1e-8,  # for each energy of each step
+    "Chebyshev step": 2e-9,  # for each element of its vector
+    "moment": 2e-10,  # for each energy
+}
+COMPLEX = 3.0  # times real arithmetic
 
 
 def choose_method(
@@ -88,8 +84,16 @@ def choose_method(
             raise expected("a method of MethodName", repr(name), "take 'auto'")
 
 
-def seconds(method: MapMethod, problem: MapProblem, costs: Costs = COSTS) -> float:
-    """Return what a map should cost on one core.
+def seconds(
+    method: MapMethod, problem: MapProblem, costs: Mapping[str, float] = COSTS
+) -> float:
+    """Return what a map should take on one core."""
+    done = operations(method, problem)
+    return sum(costs[name] * count for name, count in done.items())
+
+
+def operations(method: MapMethod, problem: MapProblem) -> dict[str, float]:
+    """Return how often a method does each of what `COSTS` knows.
 
     Parameters
     ----------
@@ -97,28 +101,38 @@ def seconds(method: MapMethod, problem: MapProblem, costs: Costs = COSTS) -> flo
         With what it has found out about the problem.
     problem
         The map.
-    costs
-        Of one operation each.
     """
     n, num_energies = problem.operator.size, len(problem.z)
-    num_sites = len(problem.sites)
+    is_complex = np.issubdtype(problem.operator.dtype, np.complexfloating)
+    weight = COMPLEX if is_complex else 1.0
     match method:
         case Recursive(order):
-            each = _slice_cost(order.width, costs)
-            return order.num_slices * num_energies * each
+            slices = float(order.num_slices * num_energies)
+            if order.width == 1:
+                return {"scalar slice": slices}
+            names = ("slice", "slice squared", "slice cubed")
+            return {
+                name: slices * order.width**k
+                for name, k in zip(names, (0, 2, 3), strict=True)
+            }
         case Dense():
-            return (
-                costs.diagonalization * n + costs.eigenvector_sum * num_energies
-            ) * (n**2 * _complexity(problem))
-        case Krylov():
-            steps = min(_num_moments(problem), 2 * n, method.max_iterations)
-            product = costs.product * n * _complexity(problem)
-            return num_sites * steps * (2 * product + costs.shift * num_energies)
+            return {
+                "diagonalization": weight * n**3,
+                "eigenvector sum": float(n**2 * num_energies),
+            }
+        case Krylov(most):
+            steps = len(problem.sites) * min(_num_moments(problem), n, most)
+            return {
+                "Lanczos step": weight * steps * n,
+                "shift": float(steps * num_energies),
+            }
         case KernelPolynomial(_, num_moments):
-            product = costs.product * n * _complexity(problem)
-            moment = 0.5 * product + costs.moment * num_energies
-            return num_sites * num_moments * moment
-    raise expected("a known method", method, "give it a cost in method_choice.py")
+            moments = len(problem.sites) * num_moments
+            return {
+                "Chebyshev step": weight * moments / 2 * n,
+                "moment": float(moments * num_energies),
+            }
+    raise expected("a known method", method, "count its operations here")
 
 
 def _candidates(problem: MapProblem, max_iterations: int | None) -> list[MapMethod]:
@@ -156,22 +170,9 @@ def _kernel_polynomial(problem: MapProblem) -> KernelPolynomial:
 
 def _num_moments(problem: MapProblem) -> int:
     interval = spectral_interval(problem.operator)
-    return num_moments_needed(problem.z, interval, float(problem.tolerance))
+    return num_moments_needed(np.asarray(problem.z), interval, float(problem.tolerance))
 
 
 def _has_cheap_matrix(operator: LinearOperator) -> bool:
     is_matrix = isinstance(operator, DenseOperator | SparseOperator)
     return is_matrix or hasattr(operator, "to_sparse") or operator.size <= MOST_PRODUCTS
-
-
-def _slice_cost(width: int, costs: Costs) -> float:
-    if width == 1:
-        return costs.scalar_slice
-    return (
-        costs.slice_call + costs.slice_square * width**2 + costs.slice_cube * width**3
-    )
-
-
-def _complexity(problem: MapProblem) -> float:
-    is_complex = np.issubdtype(problem.operator.dtype, np.complexfloating)
-    return COMPLEX_FACTOR if is_complex else 1.0

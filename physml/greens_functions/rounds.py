@@ -12,7 +12,8 @@ import jax
 import numpy as np
 
 from physml.failures import RunFailure, expected
-from physml.greens_functions.map_methods import MapMethod, MapProblem, Rows
+from physml.greens_functions.map_methods import MapMethod, Rows
+from physml.greens_functions.map_problem import MapProblem
 from physml.parallel import Communicator, Divided
 
 

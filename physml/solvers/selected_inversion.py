@@ -12,9 +12,15 @@ have negative ones, so that the norms of all inverses stay below 1 / Im z. The u
 second sweep, G_kk = g + g U G L g, cancels near the real axis.
 
 Time: three inversions of w x w for each slice and z; w = 1 is a continued fraction from
-each end. Memory: n w numbers for each z of a batch. Derivatives are those of the
-scans with the rule :math:`dA^{-1} = -A^{-1} dA \, A^{-1}`; batches are then computed
-again.
+each end. Memory: n w numbers for each z of a batch.
+
+The derivative is written by hand; it inverts nothing. With the cotangents c of G_ii,
+:math:`F_k = G_{kk}^T \mathrm{diag}(c_k) G_{kk}^T` is that of D_k and of both
+self-energies. For a sweep :math:`\Sigma' = A g B`, from g of slice k to the next one,
+the cotangent R of Sigma' adds :math:`P_k = (A g)^T R \, (g B)^T` to those of D_k and
+of the sweep's own Sigma_k, and :math:`R (g B)^T`, :math:`(A g)^T R` to those of A
+and B: again a sweep each, in the other direction, of products alone. Batches of z are
+computed again. Complex numbers follow JAX, :math:`dL = \mathrm{Re} \sum \bar x dx`.
 
 D. J. Thouless and S. Kirkpatrick, J. Phys. C 14, 235 (1981); A. MacKinnon, Z. Phys. B
 59, 385 (1985); L. Lin et al., Commun. Math. Sci. 7, 755 (2009).
@@ -22,7 +28,7 @@ D. J. Thouless and S. Kirkpatrick, J. Phys. C 14, 235 (1981); A. MacKinnon, Z. P
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -31,7 +37,7 @@ import numpy as np
 from physml.solvers.block_tridiagonal import BlockTridiagonal
 from physml.solvers.diagonal_resolvent import DiagonalResolvent
 
-BATCH_BYTES = 2**28  # of the self-energies of one batch of z
+BATCH_BYTES = 2**26  # of the self-energies of one batch of z
 
 
 @partial(jax.jit, static_argnames="batch_bytes")
@@ -59,10 +65,11 @@ def recursive_diagonal_resolvent(
     dtype = np.result_type(blocks.diagonal.dtype, z.dtype, np.complex64)
     num_slices, width, _ = blocks.diagonal.shape
     batch = max(1, batch_bytes // (num_slices * width**2 * dtype.itemsize))
-    values, residual = _in_batches(partial(_sweeps, blocks), z.astype(dtype), batch)
+    slices = _slices(blocks, dtype)
+    values, residual = _in_batches(partial(_sweeps, slices), z.astype(dtype), batch)
     place = jnp.argsort(jnp.asarray(blocks.order.sites))
-    values = values.reshape(z.shape[0], -1)[:, place]
-    return DiagonalResolvent(values, residual[:, place // width])
+    values = values.swapaxes(0, 1).reshape(z.shape[0], -1)[:, place]
+    return DiagonalResolvent(values, residual.T[:, place // width])
 
 
 Arrays = tuple[jax.Array, jax.Array]
@@ -80,7 +87,10 @@ def _in_batches(
     filled = jnp.pad(z, (0, num_batches * batch - num_z), mode="edge")
     # checkpoint: a derivative computes each batch again rather than keep all of them
     found = jax.lax.map(jax.checkpoint(sweeps), filled.reshape(num_batches, batch))
-    values, residual = (x.reshape(-1, *x.shape[2:])[:num_z] for x in found)
+    joined = (jnp.moveaxis(x, 0, 1) for x in found)
+    values, residual = (
+        x.reshape(x.shape[0], -1, *x.shape[3:])[:, :num_z] for x in joined
+    )
     return values, residual
 
 
@@ -100,47 +110,131 @@ class _Right(NamedTuple):
     coupled: jax.Array  # U_k G_k+1,k+1 L_k u, (num_z, w)
 
 
-def _sweeps(blocks: BlockTridiagonal, z: jax.Array) -> Arrays:
-    """Return G_ii, (num_z, num_slices, w), and residuals, (num_z, num_slices)."""
-    slices = _slices(blocks, z.dtype)
-    width = slices.unit.shape[-1]
+class _Inverses(NamedTuple):
+    """Of all slices, each of shape (num_slices, num_z, w, w)."""
+
+    resolvent: jax.Array  # G_kk
+    left: jax.Array  # (z - D_k - Sigma^<_k)^-1
+    right: jax.Array  # (z - D_k - Sigma^>_k)^-1
+
+
+@jax.custom_vjp
+def _sweeps(slices: _Slice, z: jax.Array) -> Arrays:
+    """Return G_ii, (num_slices, num_z, w), and residuals, (num_slices, num_z)."""
+    return _there_and_back(slices, z, keep=False)[0]
+
+
+def _sweeps_forward(
+    slices: _Slice, z: jax.Array
+) -> tuple[Arrays, tuple[_Slice, _Inverses]]:
+    found, inverses = _there_and_back(slices, z, keep=True)
+    assert inverses is not None
+    return found, (slices, inverses)
+
+
+def _there_and_back(
+    slices: _Slice, z: jax.Array, *, keep: bool
+) -> tuple[Arrays, _Inverses | None]:
     z = z[:, None, None]
+    width = slices.unit.shape[-1]
     zero = jnp.zeros((z.shape[0], width, width), z.dtype)
 
-    def forward(sigma: jax.Array, here: _Slice) -> Arrays:
+    def there(sigma: jax.Array, here: _Slice) -> tuple[jax.Array, Any]:
         inverse = _inverse(z * here.unit - here.diagonal - sigma)
-        return _product(here.lower, _product(inverse, here.upper)), sigma
+        following = _product(here.lower, _product(inverse, here.upper))
+        return following, (sigma, inverse if keep else None)
 
-    _, sigmas = jax.lax.scan(forward, zero, slices)
-    back = slices._replace(
-        upper=jnp.roll(slices.upper, 1, 0), lower=jnp.roll(slices.lower, 1, 0)
-    )
-    end = _Right(zero, zero[..., 0])
-    backward = partial(_backward, z)
-    _, (values, residual) = jax.lax.scan(backward, end, (back, sigmas), reverse=True)
-    return values.swapaxes(0, 1), residual.T
+    _, (sigmas, left) = jax.lax.scan(there, zero, slices)
+    back = partial(_backward, z, keep)
+    start = _Right(zero, zero[..., 0])
+    ends = jax.lax.scan(back, start, (_to_the_left(slices), sigmas), reverse=True)[1]
+    values, residual, kept = ends
+    return (values, residual), _Inverses(kept[0], left, kept[1]) if keep else None
 
 
 def _backward(
-    z: jax.Array, right: _Right, x: tuple[_Slice, jax.Array]
-) -> tuple[_Right, Arrays]:
+    z: jax.Array, keep: bool, right: _Right, x: tuple[_Slice, jax.Array]
+) -> tuple[_Right, tuple[jax.Array, jax.Array, Any]]:
     """Finish a slice and go one to the left."""
     here, sigma_left = x
     alone = z * here.unit - here.diagonal
-    resolvent = _inverse(alone - sigma_left - right.sigma)  # (num_z, w, w)
+    left = alone - sigma_left
+    resolvent = _inverse(left - right.sigma)  # (num_z, w, w)
     inverse = _inverse(alone - right.sigma)
     sigma = _product(here.upper, _product(inverse, here.lower))
     values = jnp.diagonal(resolvent, axis1=-2, axis2=-1)
 
-    fixed = jax.lax.stop_gradient((alone - sigma_left, resolvent, right, here))
-    left, resolvent, right, here = fixed
     u = jnp.cos(jnp.arange(1.0, values.shape[-1] + 1)).astype(values.dtype)[None]
     met = _apply(left, _apply(resolvent, _apply(right.sigma, u)))
     difference = jnp.linalg.norm(met - right.coupled, axis=-1)
     scale = jnp.maximum(*(jnp.linalg.norm(x, axis=-1) for x in (met, right.coupled)))
     residual = difference / jnp.where(scale > 0, scale, 1)
     coupled = _apply(here.upper, _apply(resolvent, _apply(here.lower, u)))
-    return _Right(sigma, coupled), (values, residual)
+    kept = (resolvent, inverse) if keep else None
+    return _Right(sigma, coupled), (values, residual, kept)
+
+
+def _sweeps_backward(
+    saved: tuple[_Slice, _Inverses], cotangents: Arrays
+) -> tuple[_Slice, jax.Array]:
+    slices, inverses = saved
+    transposed = inverses.resolvent.mT
+    weighted = transposed * cotangents[0][:, :, None, :]
+    of_slices = _product(weighted, transposed)  # F, (num_slices, num_z, w, w)
+    left = _pull_sweep(of_slices, inverses.left, slices.lower, slices.upper, True)
+    back = _to_the_left(slices)
+    right = _pull_sweep(of_slices, inverses.right, back.upper, back.lower, False)
+    of_diagonal = of_slices + left.through + right.through
+    trace = jnp.sum(jnp.diagonal(of_diagonal * slices.unit, axis1=-2, axis2=-1), -1)
+    return _Slice(
+        unit=jnp.zeros_like(slices.unit),
+        diagonal=jnp.sum(of_diagonal, axis=1, keepdims=True),
+        upper=left.second + jnp.roll(right.first, -1, 0),
+        lower=left.first + jnp.roll(right.second, -1, 0),
+    ), -jnp.sum(trace, axis=0)
+
+
+class _Pulled(NamedTuple):
+    """Cotangents that one sweep, Sigma' = A g B, hands on."""
+
+    through: jax.Array  # P, (num_slices, num_z, w, w)
+    first: jax.Array  # of A, (num_slices, 1, w, w)
+    second: jax.Array  # of B
+
+
+def _pull_sweep(
+    of_slices: jax.Array,
+    inverse: jax.Array,
+    first: jax.Array,
+    second: jax.Array,
+    is_reverse: bool,
+) -> _Pulled:
+    before = _product(first, inverse).mT
+    after = _product(inverse, second).mT
+
+    def step(
+        of_sigma: jax.Array, x: tuple[jax.Array, jax.Array, jax.Array]
+    ) -> tuple[jax.Array, Arrays]:
+        here, before, after = x
+        through = _product(before, _product(of_sigma, after))
+        return here + through, (of_sigma, through)
+
+    start = jnp.zeros_like(of_slices[0])
+    xs = (of_slices, before, after)
+    _, (of_sigma, through) = jax.lax.scan(step, start, xs, reverse=is_reverse)
+    summed = partial(jnp.sum, axis=1, keepdims=True)
+    return _Pulled(
+        through, summed(_product(of_sigma, after)), summed(_product(before, of_sigma))
+    )
+
+
+_sweeps.defvjp(_sweeps_forward, _sweeps_backward)
+
+
+def _to_the_left(slices: _Slice) -> _Slice:
+    """Give to each slice the way to its left neighbor, U_k-1 and L_k-1."""
+    upper, lower = (jnp.roll(x, 1, 0) for x in (slices.upper, slices.lower))
+    return slices._replace(upper=upper, lower=lower)
 
 
 def _slices(blocks: BlockTridiagonal, dtype: jnp.dtype) -> _Slice:
@@ -155,17 +249,8 @@ def _slices(blocks: BlockTridiagonal, dtype: jnp.dtype) -> _Slice:
     return _Slice(unit[:, None], diagonal[:, None], *ways)
 
 
-@jax.custom_jvp
 def _inverse(matrix: jax.Array) -> jax.Array:
     return 1 / matrix if matrix.shape[-1] == 1 else jnp.linalg.inv(matrix)
-
-
-@_inverse.defjvp
-def _inverse_derivative(
-    primals: tuple[jax.Array], tangents: tuple[jax.Array]
-) -> tuple[jax.Array, jax.Array]:
-    inverse = _inverse(*primals)
-    return inverse, -_product(inverse, _product(tangents[0], inverse))
 
 
 def _product(left: jax.Array, right: jax.Array) -> jax.Array:

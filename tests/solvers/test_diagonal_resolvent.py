@@ -240,3 +240,18 @@ def test_zeros_that_a_derivative_may_change_belong_to_the_pattern():
     width(jnp.asarray(0.0))
     jax.grad(width)(jnp.asarray(0.0))
     assert widths == [1, 2]
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.complex128])
+@pytest.mark.parametrize(("n", "width"), [(6, 1), (7, 2)])
+def test_hand_written_rule_of_the_sweeps(dtype, n, width):
+    """Elements of H are independent here: the rule holds for any matrix."""
+    matrix = banded(n, width, dtype)
+    order = slices.slice_order(as_operator(matrix))
+    z = Z[:3]
+
+    def values(matrix, z):
+        blocks = slices.block_tridiagonal(as_operator(matrix), order)
+        return selected_inversion.recursive_diagonal_resolvent(blocks, z).values
+
+    assert check_pullback(values, jnp.asarray(matrix), z)

@@ -1,0 +1,88 @@
+"""What a map of local densities of states is of: checked, and in one form."""
+
+import math
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from physml.failures import expected
+from physml.operators import LinearOperator, require_hermitian
+
+
+class MapProblem(NamedTuple):
+    """What the map is of."""
+
+    operator: LinearOperator
+    z: jax.Array  # energies with broadening, (num_energies,)
+    sites: jax.Array  # (num_sites,)
+    tolerance: jax.Array
+
+
+def map_problem(
+    operator: LinearOperator,
+    energies: Any,
+    broadening: Any,
+    sites: Any,
+    tolerance: float,
+) -> MapProblem:
+    """Check what `local_density_of_states` was given, and bring it into one form.
+
+    Raises
+    ------
+    ValueError
+        For whatever is not of the shape, type or range that it should have, and for an
+        operator that is not Hermitian.
+    """
+    energies, broadening = jnp.asarray(energies), jnp.asarray(broadening)
+    if energies.ndim != 1 or not energies.size or jnp.iscomplexobj(energies):
+        cure = "pass a list of real numbers; the broadening makes them complex"
+        got = f"shape {energies.shape}, {energies.dtype}"
+        raise expected("energies of shape (num_energies,)", got, cure)
+    if broadening.shape not in ((), energies.shape):
+        cure = f"pass a number, or an array of shape {energies.shape}"
+        got = f"shape {broadening.shape}"
+        raise expected("one broadening, or one for each energy", got, cure)
+    if not is_traced(energies) and not np.isfinite(energies).all():
+        raise expected("finite energies", "NaN or infinity", "look there")
+    if not is_traced(broadening) and not _is_positive(broadening):
+        cure = (
+            "levels of a finite system are lines without it; take a few level spacings"
+        )
+        raise expected("a broadening > 0", f"{np.min(broadening)}", cure)
+    if not tolerance > 0:
+        raise expected("a tolerance > 0", tolerance, "1e-10 is the default")
+    if not is_traced(operator):
+        with jax.ensure_compile_time_eval():
+            require_hermitian(operator)
+    dtypes = (operator.dtype, energies.dtype, np.float32)
+    dtype = jnp.finfo(np.result_type(*dtypes)).dtype
+    imaginary = jnp.broadcast_to(broadening.astype(dtype), energies.shape)
+    return MapProblem(
+        operator,
+        jax.lax.complex(energies.astype(dtype), imaginary),
+        _checked_sites(sites, operator.size),
+        jnp.asarray(tolerance, dtype),
+    )
+
+
+def _is_positive(broadening: jax.Array) -> bool:
+    values = np.asarray(broadening)
+    return bool(np.all((values > 0) & (values < math.inf)))
+
+
+def _checked_sites(sites: Any, size: int) -> jax.Array:
+    array = np.arange(size) if sites is None else np.atleast_1d(np.asarray(sites))
+    if array.ndim != 1 or not array.size or not np.issubdtype(array.dtype, np.integer):
+        got = f"shape {array.shape}, {array.dtype}"
+        raise expected("sites of shape (num_sites,), integers", got, "pass a list")
+    if array.min() < 0 or array.max() >= size:
+        wrong = array[(array < 0) | (array >= size)][0]
+        raise expected(f"sites from 0 to {size - 1}", wrong, "sites are counted from 0")
+    return jnp.asarray(array)
+
+
+def is_traced(tree: Any) -> bool:
+    """Whether something in a pytree is not known yet, inside of jit or grad."""
+    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(tree))
