@@ -1,13 +1,13 @@
-"""Impurities from a map of local densities of states: what is hidden, what is minimized.
+"""Impurities from a map of local densities of states: what is hidden and minimized.
 
-The map of a lattice with hidden on-site potentials is given; the potentials of all sites
-are looked for. The loss is the mean squared difference of the maps. With narrow levels
-it is flat wherever a level of the model and its counterpart in the map do not overlap,
-and has many minima. A broad map has neither: its first moment at a site is that site's
-potential. So the broadening falls in stages, from a multiple of the map's own; the given
-map is broadened by what is missing, a convolution with a Lorentzian over the given
-energies. That is exact but for the ends of the window, and the last stage compares with
-the map itself.
+The map of a lattice with hidden on-site potentials is given; the potentials of all
+sites are looked for. The loss is the mean squared difference of the maps. With narrow
+levels it is flat wherever a level of the model and its counterpart in the map do not
+overlap, and has many minima. A broad map has neither: its first moment at a site is
+that site's potential. So the broadening falls in stages, from a multiple of the map's
+own; the given map is broadened by what is missing, a convolution with a Lorentzian over
+the given energies. That is exact but for the ends of the window, and the last stage
+compares with the map itself.
 """
 
 from collections.abc import Callable
@@ -35,6 +35,7 @@ LATTICES: dict[LatticeName, Callable[[int], BravaisLattice]] = {
     "chain": chain,
     "square": lambda size: square(size, size),
 }
+PATIENCE = 50  # steps without a lower loss that end a stage
 NARROWING = 2.0  # of the broadening from one stage to the next
 
 
@@ -137,7 +138,9 @@ def inverse_design_problem(
         regression,
         _stages(configuration.steps, regression, broadenings),
         StopRules(
-            target=configuration.target_gradient, time_limit=configuration.time_limit
+            target=configuration.target_gradient,
+            patience=PATIENCE,
+            time_limit=configuration.time_limit,
         ),
     )
 

@@ -27,6 +27,7 @@ from physml.solvers.spectral_interval import SpectralInterval
 
 CHUNK = 16  # degrees whose coefficients are made together
 MAX_DEGREE = 2**24
+GROWTH = 1e-3  # of a vector that stands for an eigenvalue outside of the interval
 
 
 class ResolventSeries(NamedTuple):
@@ -38,20 +39,33 @@ class ResolventSeries(NamedTuple):
     log_ratio: jax.Array  # log q, (num_z,)
     weight: jax.Array  # 2 g / (W s), (num_z, num_columns, num_rows)
 
-    def coefficients(self, first: jax.Array | int, number: int) -> jax.Array:
-        """Return those of the degrees from `first` on, (number, columns, rows)."""
+    def powers(self, number: int) -> jax.Array:
+        """Return q^0, q^1, ..., shape (number, num_z), that `coefficients` shares."""
         degrees = jnp.arange(number).astype(self.log_ratio.dtype)
-        table = jnp.exp(degrees[:, None] * self.log_ratio[None, :])
-        power = jnp.exp(jnp.asarray(first, degrees.dtype) * self.log_ratio)
-        return jnp.tensordot(table * power[None, :], self.weight, 1)
+        return jnp.exp(degrees[:, None] * self.log_ratio[None, :])
+
+    def coefficients(
+        self, first: jax.Array | int, powers: jax.Array, dtype: jnp.dtype
+    ) -> jax.Array:
+        """Return those of the degrees from `first` on, (number, columns, rows).
+
+        Of a real dtype: their real parts.
+        """
+        power = jnp.exp(jnp.asarray(first, powers.dtype) * self.log_ratio)
+        weight = power[:, None, None] * self.weight
+        if jnp.issubdtype(dtype, jnp.complexfloating):
+            return jnp.tensordot(powers, weight, 1).astype(dtype)
+        left = jnp.concatenate([powers.real, -powers.imag], 1)
+        right = jnp.concatenate([weight.real, weight.imag], 0)
+        return jnp.tensordot(left, right, 1).astype(dtype)
 
     def num_degrees(self, tolerance: jax.Array | float) -> jax.Array:
         """Return the degree behind which less than the share `tolerance` is left.
 
-        Of the derivative, whose terms are m times larger.
+        Of the derivative, whose terms are up to m times larger.
         """
         decay = -jnp.max(self.log_ratio.real)
-        degrees = (2 * jnp.log(1 + 1 / decay) - jnp.log(tolerance)) / decay
+        degrees = (1.5 * jnp.log(1 + 1 / decay) - jnp.log(tolerance)) / decay
         return jnp.ceil(jnp.clip(degrees, 1, MAX_DEGREE)).astype(jnp.int32)
 
     def even_and_odd(self) -> tuple[jax.Array, jax.Array]:
@@ -100,19 +114,20 @@ def _pull_elements(
     """
     dtype = problem.columns.dtype
     x = _ScaledOperator(floating_leaves(problem.operator), problem.operator, interval)
+    powers = series.powers(CHUNK)
 
     def source(coefficient: jax.Array, *_: jax.Array) -> jax.Array:
-        return problem.row_vectors(cast(coefficient.conj(), dtype)).astype(dtype)
+        return problem.row_vectors(coefficient.conj()).astype(dtype)
 
     descent = _Descent(
         x,
-        lambda chunk: series.coefficients(chunk * CHUNK, CHUNK),
+        lambda chunk: series.coefficients(chunk * CHUNK, powers, dtype),
         source,
         problem.row_cotangent,
     )
     degrees = series.num_degrees(problem.tolerance)
     state = descent.run(problem.columns, problem.no_rows(), degrees)
-    half = series.coefficients(0, 1)[0] / 2
+    half = series.coefficients(0, powers, dtype)[0] / 2
     columns = state.adjoint - source(half) - x(state.adjoint_after)
     rows = state.rows - problem.row_cotangent(half, problem.columns)
     leaves = x.leaves(state, problem.columns, state.adjoint_after)
@@ -128,13 +143,17 @@ def _pull_diagonal(
     """
     column = problem.columns
     x = _ScaledOperator(
-        floating_leaves(problem.operator), problem.operator, interval, True
+        floating_leaves(problem.operator),
+        problem.operator,
+        interval,
+        not getattr(problem.operator, "is_hermitian_for_all_leaves", False),
     )
+    powers = series.powers(2 * CHUNK + 1)
 
     def coefficients(chunk: jax.Array) -> jax.Array:
         """Return 2 C_{2m-1}, 4 C_{2m}, 2 C_{2m+1} for each m of a chunk."""
         first = 2 * CHUNK * chunk - 1
-        row = 2 * cast(series.coefficients(first, 2 * CHUNK + 1), column.dtype)
+        row = 2 * series.coefficients(first, powers, column.dtype)
         row = row.at[0].multiply((chunk > 0).astype(row.dtype))
         return jnp.stack([row[0:-1:2], 2 * row[1::2], row[2::2]], 1)
 
@@ -151,7 +170,7 @@ def _pull_diagonal(
     degrees = series.num_degrees(problem.tolerance) // 2 + 1
     state = descent.run(column, no_rows(), degrees)
     even, odd = (cast(total, column.dtype) for total in series.even_and_odd())
-    even = even + cast(series.coefficients(0, 1)[0] / 2, column.dtype)
+    even = even + series.coefficients(0, powers, column.dtype)[0] / 2
     last = state.adjoint_after
     columns = state.adjoint - x(last + 2 * odd * column) - 2 * even * column
     leaves = x.leaves(state, column, last + odd * column)
@@ -164,7 +183,7 @@ class _ScaledOperator(NamedTuple):
     floating: FloatingLeaves
     operator: LinearOperator
     interval: SpectralInterval
-    is_symmetric: bool = False  # whether cotangents are made symmetric, too
+    is_symmetric: bool = False  # whether cotangents of a dense H are to be, too
 
     def __call__(self, vector: jax.Array) -> jax.Array:
         return self.scaled(self.operator(vector), vector)
@@ -222,6 +241,7 @@ class _Descent(NamedTuple):
         num_chunks = -(-num_degrees // CHUNK)
         start = self.x(columns), columns  # T_{-1} = T_1
         here, after = jax.lax.fori_loop(0, num_chunks, self._up, start)
+        after = _nan_if_grown(after, columns)
         zero = jnp.zeros_like(columns)
         # one degree more than has coefficients, which are below the tolerance there
         state = _State(after, here, zero, zero, self.x.floating.zeros(), rows)
@@ -251,3 +271,10 @@ class _Descent(NamedTuple):
             leaves=jax.tree.map(jnp.add, state.leaves, pulled),
             rows=state.rows + self.rows_of(coefficient, state.here),
         ), None
+
+
+def _nan_if_grown(vectors: jax.Array, columns: jax.Array) -> jax.Array:
+    """Replace T_N(X) b by NaN where it is longer than b: an eigenvalue is outside."""
+    length, most = (jnp.linalg.norm(x, axis=-1) for x in (vectors, columns))
+    is_inside = (length <= (1 + GROWTH) * most)[:, None]
+    return jnp.where(jnp.broadcast_to(is_inside, vectors.shape), vectors, jnp.nan)

@@ -1,16 +1,16 @@
 r"""The pullback of resolvent elements by the adjoint of the Lanczos recurrence.
 
-The elements depend on H through the numbers :math:`a_k, b_k` and :math:`\langle u|v_k\rangle`
-alone. Their cotangents come from autodiff of the scalar recurrence of all shifts, and go
-down the three-term recurrence, last step first. With :math:`\mu_k` for the cotangent of
-:math:`v_k` (in :math:`\mathrm{Re}\langle\mu|dv\rangle`) step k makes
+The elements depend on H through the numbers :math:`a_k, b_k, \langle u|v_k\rangle`
+alone. Their cotangents come from autodiff of the scalar recurrence of all shifts, and
+go down the three-term recurrence, last step first. With :math:`\mu_k` for the cotangent
+of :math:`v_k` (in :math:`\mathrm{Re}\langle\mu|dv\rangle`) step k makes
 
 .. math:: \nu &= (\mu_{k+1} - v_{k+1} \mathrm{Re}\langle \mu_{k+1}|v_{k+1}\rangle)
                  / b_{k+1} + \bar b_{k+1} v_{k+1}, \\
           \nu' &= \nu + \alpha v_k, \qquad
                   \alpha = \bar a_k - \mathrm{Re}\langle\nu|v_k\rangle, \\
-          \mu_k &\mathrel{+}= H \nu' + \alpha (a_k v_k + b_{k+1} v_{k+1}) - a_k \nu, \quad
-          \mu_{k-1} \mathrel{-}= b_k \nu', \quad
+          \mu_k &\mathrel{+}= H \nu' + \alpha (a_k v_k + b_{k+1} v_{k+1}) - a_k \nu, \\
+          \mu_{k-1} &\mathrel{-}= b_k \nu', \qquad
           \bar b_k \mathrel{-}= \mathrm{Re}\langle\nu'|v_{k-1}\rangle,
 
 and the leaves get the pullback of :math:`\mathrm{Re}\langle\nu'|dH|v_k\rangle`, which
@@ -19,13 +19,14 @@ the Hermitian part.
 
 The forward is run again in segments of about sqrt(max_iterations) steps; each begins
 with a checkpoint, and its vectors are made once more on the way down: memory
-O(n sqrt(max_iterations)), work of about four forward runs.
+O(n sqrt(max_iterations)). What it costs: docs/derivations/greens_function.md.
 
 Limits: this is the derivative of the elements as computed. Where Ritz values converge
 long before the shifts do, Lanczos vectors lose their orthogonality, copies of these
 Ritz values come up, and a perturbation as small as rounding decides when: the elements
 do not feel it, but their derivative along the recurrence may grow by 1 / eps with each
-copy. The other routes do not suffer from that; `tests` show both cases.
+copy, above all off the diagonal. The other routes do not suffer from that; the tests
+show both.
 """
 
 from functools import partial
