@@ -103,7 +103,7 @@ def _timings(name: str, lattice: BravaisLattice, options: Options) -> list[Timin
         if predicted < LONGEST:
             took = _time(problem, method, options.repeats)
             share = len(sites) / operator.size
-            counts = operations(chosen, problem)
+            counts = {"call": 1.0} | operations(chosen, problem)
             timings.append(Timing(name, method, took, share, counts, predicted))
     return timings
 

@@ -81,15 +81,10 @@ def main(options: Options) -> None:
         if options.quick
         else (options.points, options.samples, options.rounds, options.seconds)
     )
-    jobs = [("oscillator", n) for n in _with_doubles(points)]
-    jobs += [("fit", n) for n in _with_doubles(samples)]
     times: Times = {}
     for _ in range(rounds):
-        for (name, size), (ranks, threads) in (
-            (job, setup) for job in jobs for setup in SETUPS
-        ):
-            found = _start(name, size, ranks, threads, seconds)
-            times.setdefault((name, size, ranks, threads), []).append(found)
+        for job in _jobs(points, samples):
+            times.setdefault(job, []).append(_start(*job, seconds))
     data = [
         {"problem": key[0], "size": key[1], "ranks": key[2], "threads": key[3], **row}
         for key, rows in times.items()
@@ -109,8 +104,14 @@ def main(options: Options) -> None:
         _draw(times, points, samples, transfers, costs, options.figure / "scaling.png")
 
 
-def _with_doubles(sizes: tuple[int, ...]) -> list[int]:
-    return sorted({*sizes, *(2 * size for size in sizes)})
+def _jobs(
+    points: tuple[int, ...], samples: tuple[int, ...]
+) -> list[tuple[str, int, int, int]]:
+    """Return problem, size, ranks, threads; for weak scaling two ranks of twice it."""
+    sizes = _sizes(points, samples)
+    strong = [(*size, *setup) for size in sizes for setup in SETUPS]
+    weak = [(name, 2 * size, 2, 1) for name, size in sizes]
+    return list(dict.fromkeys(strong + weak))
 
 
 def _start(

@@ -261,8 +261,9 @@ def attempt(
     try:
         while isinstance(message, str):
             name = message
-            if not parent.poll(options.limit):
-                return name, f"over {options.limit:.0f} s"
+            programs = 1 if name in NAMES else len(NAMES)
+            if not parent.poll(options.limit * programs):
+                return name, f"over {options.limit * programs:.0f} s"
             message = parent.recv()
     except EOFError:
         process.join()

@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "physml"
 NUMERICS = ("lattices", "operators", "solvers", "estimators", "layers", "pullbacks")
-PHYSICS = ("hamiltonians", "wavefunctions")
+PHYSICS = ("hamiltonians", "wavefunctions", "greens_functions")
 
 
 def imported_modules(path: Path) -> set[str]:
@@ -37,7 +37,7 @@ def assert_never_imports(folder: str, *forbidden: str) -> None:
 @pytest.mark.parametrize("folder", NUMERICS)
 def test_numerics_know_no_physics(folder):
     assert_never_imports(
-        folder, "physml.hamiltonians", "physml.wavefunctions", "physml.training"
+        folder, *(f"physml.{name}" for name in PHYSICS), "physml.training"
     )
 
 

@@ -12,7 +12,8 @@ import jax
 import numpy as np
 
 from physml.failures import RunFailure, expected
-from physml.greens_functions.wanted_elements import wanted_elements
+from physml.greens_functions.wanted_elements import is_traced, wanted_elements
+from physml.operators.hermiticity import require_hermitian
 from physml.operators.linear_operator import as_operator
 from physml.solvers.reduced_shifted_krylov import (
     recomputed_residuals,
@@ -126,11 +127,12 @@ def greens_function(
     Raises
     ------
     ValueError
-        For sites that are not there, wrong shapes, NaN, and z on the spectrum.
+        For an H that is not Hermitian (by a product with random vectors), sites that
+        are not there, wrong shapes, NaN, and z on the spectrum.
     TypeError
         In forward mode (jvp, jacfwd).
     RunFailure
-        If the limit on iterations was reached, or H gave NaN; the message names the z.
+        If the limit on iterations was reached; the message names the z.
 
     Examples
     --------
@@ -143,6 +145,8 @@ def greens_function(
     if max_iterations is None:
         max_iterations = int(np.clip(10 * operator.size, *DEFAULT_ITERATIONS))
     _require_limits(tolerance, max_iterations, on_failure)
+    if not is_traced(operator):
+        require_hermitian(operator)
     wanted = wanted_elements(operator, z, row, column)
     shifts, start = wanted.shifts, wanted.column
     limits = {"tolerance": tolerance, "max_iterations": max_iterations}
@@ -168,7 +172,7 @@ def greens_function(
 
 def raise_on_failure(result: GreensFunction) -> None:
     """Raise unless all shifts have converged; inside of jit that is not known yet."""
-    if isinstance(result.converged, jax.core.Tracer) or np.all(result.converged):
+    if is_traced(result) or np.all(result.converged):
         return
     sentence = f"The Green's function: {result.outcome}."
     if result.is_exhausted and not result.is_not_finite:

@@ -11,6 +11,11 @@ from physml.failures import expected
 from physml.operators.linear_operator import LinearOperator
 
 
+def is_traced(tree: Any) -> bool:
+    """Tell whether values are not known yet, as inside of jit."""
+    return any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(tree))
+
+
 @dataclass(frozen=True)
 class WantedElements:
     """Shifts, the start vector and the rows, in one precision."""
@@ -71,14 +76,14 @@ def _checked_place(name: str, place: Any, size: int) -> jax.Array:
     if array.ndim > 1 or not array.size:
         cure = "pass a site, or a list of them"
         raise expected(f"sites as a {name}", f"shape {array.shape}", cure)
-    if not _is_traced(array) and not np.all((array >= 0) & (array < size)):
+    if not is_traced(array) and not np.all((array >= 0) & (array < size)):
         cure = "sites are counted from 0"
         raise expected(f"a {name} from 0 to {size - 1}", np.asarray(array), cure)
     return array
 
 
 def _require_finite(name: str, array: jax.Array) -> None:
-    if not _is_traced(array) and not np.isfinite(array).all():
+    if not is_traced(array) and not np.isfinite(array).all():
         raise expected(f"{name} without NaN and infinity", "such numbers", "look there")
 
 
@@ -86,7 +91,7 @@ def _are_one_site(row: jax.Array, column: jax.Array) -> bool:
     """Tell whether both are known to be the same site."""
     if not (_holds_sites(row) and _holds_sites(column)):
         return False
-    return not (_is_traced(row) or _is_traced(column)) and int(row) == int(column)
+    return not (is_traced(row) or is_traced(column)) and int(row) == int(column)
 
 
 def _precision(
@@ -118,7 +123,3 @@ def _holds_sites(place: jax.Array) -> bool:
 
 def _rank_of_one(place: jax.Array) -> int:
     return 0 if _holds_sites(place) else 1
-
-
-def _is_traced(array: jax.Array) -> bool:
-    return isinstance(array, jax.core.Tracer)

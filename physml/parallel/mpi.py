@@ -18,6 +18,7 @@ from physml.failures import expected
 from physml.parallel.agreement import installation
 from physml.parallel.communicator import Communicator, Program, print_error
 from physml.parallel.division import Divided, block_of, division_of
+from physml.parallel.launcher import num_launched
 from physml.parallel.transfer import Transfer, transfer
 
 INSTALL = (
@@ -32,12 +33,19 @@ class MpiCommunicator(Communicator):
 
     Making it starts MPI, compares the installations of all ranks, and lets an exception
     that nobody catches end all of them.
+
+    Raises
+    ------
+    ValueError
+        Without mpi4jax; if the launcher and the MPI do not know each other; or, on all
+        ranks, if they run different versions.
     """
 
     name = "mpi"
 
     def __init__(self) -> None:
-        self._host = _host_world()
+        self._host, _ = _host_world(), _device_world()  # in this order on all ranks
+        _require_together(self.size)
         self.require_agreement(installation())
 
     @property
@@ -140,6 +148,22 @@ def _start_mpi() -> tuple[ModuleType, ModuleType]:
     if MPI.COMM_WORLD.Get_size() > 1:
         _abort_on_exception(MPI.COMM_WORLD)
     return MPI, mpi4jax
+
+
+def _require_together(size: int) -> None:
+    """Refuse processes that were launched together and do not know of each other."""
+    if size == 1 and num_launched() > 1:
+        raise expected(
+            f"an MPI of {num_launched()} ranks, as many as were launched",
+            "one that knows of 1",
+            "start with the mpirun of the MPI that mpi4jax was built with, or try "
+            "`srun --mpi=pmix` or `--mpi=pmi2` (docs/clusters.md)",
+        )
+
+
+def has_started() -> bool:
+    """Whether this process has started MPI for a communicator."""
+    return _start_mpi.cache_info().currsize > 0
 
 
 @functools.cache

@@ -1,9 +1,12 @@
 """Where each process runs, and what is wrong with that."""
 
 import os
+import platform
+import re
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import jax
 
@@ -17,6 +20,7 @@ class Place:
 
     process: int
     host: str
+    processor: str
     cores: tuple[int, ...]
     num_threads: int
     devices: tuple[str, ...]
@@ -30,6 +34,7 @@ def all_places(communicator: Communicator) -> list[Place]:
     place = Place(
         process=communicator.process,
         host=socket.gethostname(),
+        processor=processor_name(),
         cores=usable_cores(),
         num_threads=num_xla_threads(),
         devices=tuple(f"{device.platform}:{device.id}" for device in devices),
@@ -37,6 +42,14 @@ def all_places(communicator: Communicator) -> list[Place]:
         sends_gpu_memory=communicator.sends_gpu_memory,
     )
     return communicator.gather_objects(place)
+
+
+def processor_name() -> str:
+    """Return the kind of the processor, as the system names it."""
+    table = Path("/proc/cpuinfo")
+    text = table.read_text() if table.exists() else ""
+    model = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
+    return model[1].strip() if model else platform.processor() or platform.machine()
 
 
 def _gpu_name(device: jax.Device) -> str:
@@ -52,7 +65,7 @@ def warnings_about(places: Sequence[Place]) -> list[str]:
     hosts: dict[str, list[Place]] = {}
     for place in places:
         hosts.setdefault(place.host, []).append(place)
-    found = []
+    found = _different_processors(places)
     for host, neighbors in hosts.items():
         found += _shared_cores(host, neighbors) + _shared_gpus(host, neighbors)
     if any(place.gpus and not place.sends_gpu_memory for place in places):
@@ -61,6 +74,18 @@ def warnings_about(places: Sequence[Place]) -> list[str]:
             "CUDA, build mpi4jax with CUDA_ROOT and set MPI4JAX_USE_CUDA_MPI=1."
         )
     return found
+
+
+def _different_processors(places: Sequence[Place]) -> list[str]:
+    first = places[0]
+    other = next((x for x in places if x.processor != first.processor), None)
+    if other is None:
+        return []
+    return [
+        f"Processors differ, {first.processor} on {first.host} and {other.processor} "
+        f"on {other.host}: where they round differently ranks may part and wait for "
+        "each other; ask for hosts of one kind (Slurm: --constraint)."
+    ]
 
 
 def _shared_cores(host: str, neighbors: Sequence[Place]) -> list[str]:

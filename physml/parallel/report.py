@@ -14,8 +14,8 @@ from physml.parallel.agreement import installation
 from physml.parallel.checks import check_collectives
 from physml.parallel.choice import CommunicatorName, choose_communicator
 from physml.parallel.communicator import Communicator
+from physml.parallel.meeting import one_speaks
 from physml.parallel.places import all_places, warnings_about
-from physml.parallel.threads import limit_threads
 from physml.precision import enable_x64
 
 Transfers = Literal["sum", "shift"]
@@ -36,23 +36,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--quick", action="store_true", help="fewer, smaller reductions"
     )
-    options = parser.parse_args(arguments)
     enable_x64()
-    try:
-        if options.threads is not None:
-            limit_threads(options.threads)
-        communicator = choose_communicator(
-            options.communicator, num_devices=options.devices
-        )
-    except (ValueError, RunFailure) as failure:
-        parser.error(str(failure))
+    with one_speaks():
+        options = parser.parse_args(arguments)
+        try:
+            communicator = choose_communicator(
+                options.communicator,
+                num_devices=options.devices,
+                num_threads=options.threads,
+            )
+        except (ValueError, RunFailure) as failure:
+            parser.error(str(failure))
     return report(communicator, is_quick=options.quick)
 
 
 def report(communicator: Communicator, *, is_quick: bool) -> int:
     """Describe, test and time a communicator."""
     say = print if communicator.is_root else _keep_quiet
-    say(f"{communicator.size} ranks, {communicator.name}: {communicator.library}")
+    ranks = "1 rank" if communicator.size == 1 else f"{communicator.size} ranks"
+    say(f"{ranks}, {communicator.name}: {communicator.library}")
     say(", ".join(f"{name} {value}" for name, value in installation().items()), "\n")
     jax.block_until_ready(jnp.zeros(1))  # starts the threads
     places = all_places(communicator)

@@ -7,32 +7,39 @@ array. So the number of threads is set by the set of cores, before that: by the 
 """
 
 import os
+import socket
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 from physml.failures import RunFailure, expected
+from physml.parallel.communicator import Communicator
 from physml.parallel.launcher import local_rank
 
 
-def limit_threads(num_threads: int) -> tuple[int, ...]:
+def limit_threads(
+    num_threads: int, communicator: Communicator | None = None
+) -> tuple[int, ...]:
     """Give this process some of the cores it may use; return which.
 
-    Processes that a launcher put on the same host take different ones, by their number
-    on the host. With fewer cores than threads it warns and takes all.
+    Processes that a launcher put on the same cores take different ones of them. With
+    fewer cores than threads it warns and takes all.
 
     Parameters
     ----------
     num_threads
         How many threads XLA shall start.
+    communicator
+        That of MPI, which starts no threads of JAX: all ranks tell each other their
+        cores. Without it a process goes by its number on the host, as if all processes
+        there had the same cores.
 
     Raises
     ------
     physml.failures.RunFailure
         If JAX has started its threads already, or the system cannot bind processes.
     """
-    if num_threads < 1:
-        raise expected("num_threads >= 1", num_threads, "ask for one thread or more")
+    require_threads(num_threads)
     if not hasattr(os, "sched_setaffinity"):
         raise RunFailure(
             "This system cannot bind a process to cores: leave out threads."
@@ -48,23 +55,36 @@ def limit_threads(num_threads: int) -> tuple[int, ...]:
             f"{len(available)} cores: it takes {len(available)} threads.",
             stacklevel=2,
         )
-    cores = choose_cores(available, num_threads, local_rank())
+    turn = local_rank() if communicator is None else _turn(available, communicator)
+    cores = choose_cores(available, num_threads, turn)
     os.sched_setaffinity(0, cores)
     return cores
 
 
+def require_threads(num_threads: int) -> None:
+    """Refuse no thread at all."""
+    if num_threads < 1:
+        raise expected("num_threads >= 1", num_threads, "ask for one thread or more")
+
+
+def _turn(available: tuple[int, ...], communicator: Communicator) -> int:
+    """Return how many ranks before this one have the same cores of the same host."""
+    mine = (socket.gethostname(), available)
+    return communicator.gather_objects(mine)[: communicator.process].count(mine)
+
+
 def choose_cores(
-    available: Sequence[int], num_threads: int, local_rank: int
+    available: Sequence[int], num_threads: int, turn: int
 ) -> tuple[int, ...]:
     """Return the cores of a process among the available ones, in turns.
 
     Examples
     --------
-    >>> [choose_cores((0, 1, 2, 3), 2, rank) for rank in range(3)]
+    >>> [choose_cores((0, 1, 2, 3), 2, turn) for turn in range(3)]
     [(0, 1), (2, 3), (0, 1)]
     """
     count = min(num_threads, len(available))
-    first = local_rank * count
+    first = turn * count
     return tuple(sorted(available[(first + i) % len(available)] for i in range(count)))
 
 

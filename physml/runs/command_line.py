@@ -11,8 +11,8 @@ from typing import Protocol, Self, TypeVar
 import tyro
 
 from physml.failures import RunFailure
-from physml.parallel import SERIAL, Communicator
-from physml.parallel.launcher import launched_rank
+from physml.parallel import Communicator
+from physml.parallel.meeting import leave_unmet, one_speaks
 from physml.runs.interruption import Interrupted
 from physml.runs.ranks import HasRanks, start_ranks
 from physml.training.checkpoint import CheckpointError
@@ -48,22 +48,22 @@ def run_experiment(
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     is_quick = "--quick" in arguments
-    options = tyro.cli(
-        configuration,
-        args=[argument for argument in arguments if argument != "--quick"],
-        default=configuration.quick_defaults() if is_quick else configuration(),
-        description=configuration.__doc__,
-        config=(tyro.conf.FlagCreatePairsOff,),
-        console_outputs=launched_rank() == 0,
-    )
-    communicator: Communicator = SERIAL  # until the ranks have met
+    with one_speaks():
+        options = tyro.cli(
+            configuration,
+            args=[argument for argument in arguments if argument != "--quick"],
+            default=configuration.quick_defaults() if is_quick else configuration(),
+            description=configuration.__doc__,
+            config=(tyro.conf.FlagCreatePairsOff,),
+        )
+    communicator: Communicator | None = None  # until the ranks have met
     try:
         communicator = start_ranks(options)
         run(options, communicator=communicator)
     except (Exception, KeyboardInterrupt) as error:
         sentence, code = _sentence_and_code(error)
-        has_met = communicator is not SERIAL
-        communicator.leave(code, sentence if has_met or launched_rank() == 0 else "")
+        leave = leave_unmet if communicator is None else communicator.leave
+        leave(code, sentence)
 
 
 def _sentence_and_code(error: BaseException) -> tuple[str, int]:

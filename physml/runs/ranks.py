@@ -5,11 +5,11 @@ from typing import Any, Protocol
 import jax
 import jax.numpy as jnp
 
+from physml.failures import expected
 from physml.parallel import (
     Communicator,
     CommunicatorName,
     choose_communicator,
-    limit_threads,
 )
 from physml.parallel.launcher import num_launched
 from physml.parallel.places import all_places, warnings_about
@@ -41,18 +41,34 @@ def start_ranks(options: HasRanks) -> Communicator:
     Raises
     ------
     ValueError
-        If there are not as many devices, or no MPI where it was asked for.
+        If there are not as many devices, no MPI where it was asked for, or several
+        processes where one was.
     physml.failures.RunFailure
         If JAX has started its threads already.
     """
-    if options.threads is not None:
-        limit_threads(options.threads)
+    _refuse_many_runs(options)
     name = options.communicator
     if name == "auto" and options.devices is not None:
         name = "sharded"
     if name == "auto" and num_launched() == 1:
         name = "serial"  # several GPUs are used when they are asked for
-    return choose_communicator(name, num_devices=options.devices)
+    return choose_communicator(
+        name, num_devices=options.devices, num_threads=options.threads
+    )
+
+
+def _refuse_many_runs(options: HasRanks) -> None:
+    """Refuse what would be one run in each process, all of them in one folder."""
+    is_each_alone = options.communicator in ("serial", "sharded") or options.devices
+    if is_each_alone and num_launched() > 1 and not jax.distributed.is_initialized():
+        given = (
+            "--devices" if options.devices else f"--communicator {options.communicator}"
+        )
+        raise expected(
+            f"one process for {given}",
+            f"{num_launched()} under mpirun or srun",
+            "start one, or leave the option out",
+        )
 
 
 def describe_ranks(communicator: Communicator) -> dict[str, Any]:

@@ -253,7 +253,7 @@ def open_run(
     CheckpointError
         If the checkpoint can't be used, or belongs to other options.
     """
-    communicator.require_agreement(configuration.comparable())
+    communicator.require_agreement(asdict(configuration) | {"threads": None})
     folder = communicator.on_root(
         partial(open_folder, configuration.out, name, resume=configuration.resume)
     )

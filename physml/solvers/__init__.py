@@ -1,24 +1,63 @@
-"""Numerics that see only operators and vectors: subspaces and diagonalization."""
+"""Numerics that see only operators and vectors."""
 
+from physml.solvers.block_tridiagonal import (
+    BlockTridiagonal,
+    SliceOrder,
+    block_tridiagonal,
+    slice_order,
+)
 from physml.solvers.combination import combination_energy, lowest_combination
+from physml.solvers.conjugate_gradient import conjugate_gradient
+from physml.solvers.diagonal_resolvent import DiagonalResolvent
 from physml.solvers.diagonalize import Levels, lowest_levels
+from physml.solvers.eigenvector_sum import dense_diagonal_resolvent
+from physml.solvers.kernel_polynomial import (
+    chebyshev_density,
+    chebyshev_moments,
+    chebyshev_resolvent,
+    jackson_kernel,
+    lorentz_kernel,
+)
+from physml.solvers.linear_solution import LinearSolution
+from physml.solvers.linear_systems import solve_linear_systems
+from physml.solvers.minimal_residual import minimal_residual
 from physml.solvers.rayleigh_ritz import (
     RitzLevels,
     extended_estimates,
     extended_rounding,
     rayleigh_ritz,
 )
+from physml.solvers.selected_inversion import recursive_diagonal_resolvent
+from physml.solvers.spectral_interval import SpectralInterval, spectral_interval
 from physml.solvers.subspace import overlaps, project_out
 
 __all__ = [
+    "BlockTridiagonal",
+    "DiagonalResolvent",
     "Levels",
+    "LinearSolution",
     "RitzLevels",
+    "SliceOrder",
+    "SpectralInterval",
+    "block_tridiagonal",
+    "chebyshev_density",
+    "chebyshev_moments",
+    "chebyshev_resolvent",
     "combination_energy",
+    "conjugate_gradient",
+    "dense_diagonal_resolvent",
     "extended_estimates",
     "extended_rounding",
+    "jackson_kernel",
+    "lorentz_kernel",
     "lowest_combination",
     "lowest_levels",
+    "minimal_residual",
     "overlaps",
     "project_out",
     "rayleigh_ritz",
+    "recursive_diagonal_resolvent",
+    "slice_order",
+    "solve_linear_systems",
+    "spectral_interval",
 ]

@@ -52,7 +52,7 @@ class _Process(NamedTuple):
     num_blocks: jax.Array  # that hold a shift that runs
 
 
-@partial(jax.jit, static_argnames=("max_iterations",))
+@jax.jit
 def reduced_shifted_krylov(
     operator: LinearOperator,
     shifts: jax.Array,
@@ -60,7 +60,7 @@ def reduced_shifted_krylov(
     rows: jax.Array | None = None,
     *,
     tolerance: float | jax.Array = 1e-10,
-    max_iterations: int,
+    max_iterations: int | jax.Array,
 ) -> ShiftedElements:
     r"""Return <u|(z - H)^-1|b> for all shifts, rows and columns.
 
@@ -109,9 +109,7 @@ def reduced_shifted_krylov(
         ),
         process,
     )
-    factor = (
-        norm**2 if rows is None else norm
-    )  # <u| has the norm of b in the first case
+    factor = norm * norm if rows is None else norm  # u = b has the norm of b, too
     return _elements(process, factor, len(shifts), tolerance)
 
 
@@ -127,7 +125,7 @@ def _next_chunk(
     width: int,
     num_shifts: int,
     tolerance: jax.Array,
-    max_iterations: int,
+    max_iterations: int | jax.Array,
     process: _Process,
 ) -> _Process:
     vectors, steps = lanczos_chunk(operator, process.vectors, rows, num_steps=CHUNK)

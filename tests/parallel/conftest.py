@@ -12,12 +12,23 @@ from pathlib import Path
 import pytest
 
 from physml.parallel import Communicator, choose_communicator, limit_threads
+from physml.parallel.launcher import launched_rank, num_launched
 
 KIND = os.environ.get("PHYSML_TEST_COMMUNICATOR", "serial")
 NUM_DEVICES = os.environ.get("PHYSML_TEST_DEVICES")
 REPOSITORY = Path(__file__).parents[2]
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Give each rank its own folder: in one they clean up behind each other's back."""
+    folder = os.environ.get("PHYSML_TEST_FOLDER")
+    if KIND == "mpi" and folder is not None:
+        config.option.basetemp = (
+            Path(folder) / f"rank-{launched_rank()}-of-{num_launched()}"
+        )
 
 
 @pytest.fixture(scope="session")

@@ -59,6 +59,26 @@ def test_laplacian(communicator, name, dtype):
     assert padding == 0
 
 
+@pytest.mark.parametrize("name", GRIDS)
+def test_gradient_through_the_laplacian(communicator, name):
+    grid = GRIDS[name]
+    field = jax.random.normal(jax.random.key(1), grid.shape)
+    laplacian = Laplacian(grid, 8, communicator)
+
+    def program(blocks):
+        def loss(rows):
+            return communicator.sum(jnp.sum(laplacian(rows) ** 2))
+
+        mask = jnp.expand_dims(blocks.mask, tuple(range(1, field.ndim)))
+        gradient = jax.grad(loss)(jnp.where(mask, blocks.values, 0))
+        return communicator.gather(gradient, grid.shape[0])
+
+    found = communicator.spmd(program)(communicator.divide(field))
+    matrix = Laplacian(grid, 8).to_sparse()
+    exact = 2 * matrix.T @ (matrix @ np.asarray(field).ravel())
+    np.testing.assert_allclose(found.ravel(), exact, rtol=1e-11, atol=1e-8)
+
+
 @pytest.mark.parametrize("num_rows", [7, 40])
 def test_qr_of_divided_rows(communicator, num_rows):
     matrix = jax.random.normal(jax.random.key(2), (num_rows, 5), complex)

@@ -39,5 +39,13 @@ def test_example_on_three_devices(run_python):
 
 
 def test_links_lead_to_files():
-    for name in re.findall(r"`((?:physml|tests)/\S+)`", PAGE.read_text()):
-        assert (PAGE.parents[1] / name).exists(), name
+    text = PAGE.read_text()
+    named = set(
+        re.findall(r"`((?:physml|tests|experiments|benchmarks)/[^`\s]+)`", text)
+    )
+    linked = set(re.findall(r"\]\(([^)#\s]+)", text))
+    assert "physml/parallel/communicator.py" in named
+    assert "../benchmarks/README.md" in linked
+    files = [PAGE.parents[1] / name for name in named]
+    files += [PAGE.parent / name for name in linked if "://" not in name]
+    assert [str(file) for file in files if not file.exists()] == []

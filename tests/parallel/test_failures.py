@@ -15,6 +15,7 @@ is_ill = communicator.rank == 1
 def fall_ill():
     print("failed at", time.time(), flush=True)
 """
+AUTO_START = START.replace('"mpi"', '"auto"')
 # the others wait for the ill one in a compiled program
 WAIT = "\nprint(communicator.spmd(lambda: communicator.sum(1.0))())"
 
@@ -51,6 +52,17 @@ def test_rank_that_leaves_alone_ends_all_ranks(run_ranks):
 
 
 @pytest.mark.slow
+def test_rank_that_exits_alone_ends_all_ranks_under_mpi4py(run_ranks, tmp_path):
+    program = tmp_path / "program.py"
+    code = START + "if is_ill:\n    fall_ill()\n    sys.exit('no more')" + WAIT
+    program.write_text(code)
+    done = run_ranks(2, "-m", "mpi4py", str(program))
+    assert seconds_since_failure(done.stdout) < SECONDS_TO_END
+    assert done.returncode != 0
+    assert "no more" in done.stdout
+
+
+@pytest.mark.slow
 def test_ranks_that_leave_together_are_not_aborted(run_ranks):
     done = run_ranks(2, "-c", START + "communicator.leave(2)")
     assert done.returncode == 2
@@ -77,12 +89,18 @@ def test_mpi_without_mpi4jax_says_how_to_install_it(run_python):
 
 
 def test_launched_ranks_never_run_alone_by_accident(run_python):
-    code = "import sys; sys.modules['mpi4jax'] = None" + START.replace(
-        "'mpi'", "'auto'"
-    )
+    code = "import sys; sys.modules['mpi4jax'] = None" + AUTO_START
     done = run_python("-c", code, OMPI_COMM_WORLD_SIZE="2")
     assert done.returncode != 0
     assert "pip install --no-build-isolation mpi4jax" in done.stdout
+
+
+@pytest.mark.slow
+def test_launcher_of_another_mpi_is_told(launcher, run_python):
+    del launcher  # skips without mpi4jax
+    done = run_python("-c", AUTO_START, SLURM_STEP_NUM_TASKS="3", SLURM_PROCID="0")
+    assert done.returncode != 0
+    assert "Expected an MPI of 3 ranks, as many as were launched" in done.stdout
 
 
 def test_import_starts_no_mpi(run_python):

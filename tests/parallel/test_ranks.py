@@ -11,9 +11,15 @@ CONTRACT = [
 
 @pytest.mark.slow
 @pytest.mark.parametrize("num_ranks", [1, 2, 3, 4])
-def test_contract_under_mpi(run_ranks, num_ranks):
+def test_contract_under_mpi(run_ranks, tmp_path_factory, num_ranks):
+    folder = tmp_path_factory.getbasetemp().parent  # what is compiled there is shared
     done = run_ranks(
-        num_ranks, *SUITE, *CONTRACT, timeout=150, PHYSML_TEST_COMMUNICATOR="mpi"
+        num_ranks,
+        *SUITE,
+        *CONTRACT,
+        timeout=150,
+        PHYSML_TEST_COMMUNICATOR="mpi",
+        PHYSML_TEST_FOLDER=str(folder),
     )
     assert done.returncode == 0, done.stdout
     assert done.stdout.count(" passed") == num_ranks

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from physml.parallel.launcher import local_rank, num_launched
-from physml.parallel.threads import choose_cores, limit_threads
+from physml.parallel.threads import choose_cores, limit_threads, usable_cores
 
 LIMIT = """
 import os, sys, jax
@@ -58,7 +58,46 @@ def test_more_ranks_than_cores_take_turns():
 
 
 def test_a_rank_bound_by_its_launcher_keeps_its_cores():
-    assert choose_cores((4, 5), 2, local_rank=1) == (4, 5)
+    assert choose_cores((4, 5), 2, turn=1) == (4, 5)
+
+
+SOCKETS = """
+import os
+from physml.parallel.threads import limit_threads, usable_cores
+class Rank2:  # mpirun bound ranks 0, 2 to one socket and 1, 3 to another
+    process = 2
+    def gather_objects(self, mine):
+        other = (mine[0], (98, 99))
+        return [mine, other, mine, other]
+before = usable_cores()
+print(limit_threads(1, Rank2()) == before[1:2])
+"""
+
+
+@needs_binding
+@pytest.mark.skipif(len(usable_cores()) < 2, reason="needs two cores")
+def test_ranks_bound_to_sockets_share_out_their_own(run_python):
+    done = run_python("-c", SOCKETS, OMPI_COMM_WORLD_LOCAL_RANK="2")
+    assert done.stdout == "True\n"
+
+
+@needs_binding
+@pytest.mark.slow
+@pytest.mark.parametrize("binding", ["core", "none"])
+def test_threads_of_two_ranks(run_ranks, binding):
+    code = """
+from physml.parallel import choose_communicator
+from physml.parallel.threads import num_xla_threads, usable_cores
+communicator = choose_communicator("auto", num_threads=1)
+assert num_xla_threads() == 0  # MPI has started no thread of JAX
+cores = communicator.gather_objects(usable_cores())
+assert all(len(mine) == 1 for mine in cores)
+if communicator.is_root:
+    print(len(set(cores)))
+"""
+    policy = {"PRTE_MCA_hwloc_default_binding_policy": binding}  # of Open MPI 5
+    done = run_ranks(2, "-c", code, **policy)
+    assert done.stdout == f"{min(2, len(usable_cores()))}\n"
 
 
 @pytest.mark.parametrize(

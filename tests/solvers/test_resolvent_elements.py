@@ -81,8 +81,7 @@ class Dense:
 
     def pulled(self, route):
         """Return the value and the cotangents of H, z, columns and rows."""
-        arguments = [as_operator(self.matrix), jnp.asarray(SHIFTS), self.columns]
-        arguments = [*arguments[:2], jnp.asarray(self.columns)]
+        arguments = [as_operator(self.matrix), *map(jnp.asarray, (SHIFTS, self.columns))]
         if self.rows is not None and self.rows.ndim == 2:
             arguments.append(jnp.asarray(self.rows))
 
@@ -102,9 +101,15 @@ class Dense:
         return found, pull(jnp.asarray(self.cotangent))
 
 
-@pytest.mark.parametrize("is_complex", [False, True], ids=["real", "complex"])
-@pytest.mark.parametrize("rows", ["sites", "vectors", "column"])
-@pytest.mark.parametrize("route", ROUTES)
+@pytest.mark.parametrize(
+    ("route", "rows", "is_complex"),
+    [
+        ("auto", "sites", False),
+        *((route, "vectors", True) for route in ROUTES[:3]),
+        *((route, "column", False) for route in ROUTES[:3]),
+        *((route, "column", True) for route in ROUTES[:3]),
+    ],
+)
 def test_all_derivatives_are_those_of_dense_inverses(route, rows, is_complex):
     dense = Dense(is_complex, rows)
     value, (operator, shifts, columns, *of_rows) = dense.pulled(route)
@@ -128,8 +133,10 @@ def dimerized(hopping, potential):
     )
 
 
-@pytest.mark.parametrize("route", ROUTES)
-@pytest.mark.parametrize("hopping", [-1.0, -1.0 + 0.5j], ids=["real", "complex"])
+@pytest.mark.parametrize(
+    ("route", "hopping"),
+    [("chebyshev", -1.0 + 0.5j), ("resolvent", -1.0), ("lanczos", -1.0 + 0.5j)],
+)
 def test_check_pullback_of_a_lattice(route, hopping):
     potential = jnp.linspace(-1.0, 1.0, SIZE)
 

@@ -1,0 +1,115 @@
+"""Solutions of linear systems with what is known about each, and their derivative."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from physml.operators import LinearOperator
+
+SHOWN = 3  # failed systems that a message names
+
+
+class LinearSolution(NamedTuple):
+    """Solutions x_i of A x_i = b_i."""
+
+    solution: jax.Array  # (num_systems, n)
+    relative_residual: jax.Array  # |b - A x| / |b|, recomputed, (num_systems,)
+    converged: jax.Array  # (num_systems,)
+    num_iterations: jax.Array  # products with A, (num_systems,)
+    is_indefinite: jax.Array  # whether a direction with (p, A p) <= 0 was met
+
+    @property
+    def outcome(self) -> str:
+        """How it went, in words."""
+        failed = np.flatnonzero(~np.asarray(self.converged))
+        most = int(np.max(self.num_iterations))
+        if not len(failed):
+            return f"{len(self.converged)} converged in at most {most} iterations"
+        residual = np.asarray(self.relative_residual)
+        names = [f"{i} (residual {residual[i]:.1e})" for i in failed[:SHOWN]]
+        if len(failed) > SHOWN:
+            names.append(f"and {len(failed) - SHOWN} more")
+        return (
+            f"{len(failed)} failed, numbers {', '.join(names)}: {self._cause(failed)}"
+        )
+
+    def _cause(self, failed: np.ndarray) -> str:
+        if np.isnan(np.asarray(self.relative_residual)[failed]).any():
+            return "NaN came out; look for NaN or infinity in the operator"
+        if np.asarray(self.is_indefinite)[failed].any():
+            return "the operator is not positive definite; use minimal_residual"
+        return (
+            "the limit on iterations or of rounding was reached; raise max_iterations "
+            "or the tolerance, or look for an operator that is singular"
+        )
+
+
+class Iterated(NamedTuple):
+    """What an iteration ends with."""
+
+    solution: jax.Array
+    num_iterations: jax.Array
+    is_indefinite: jax.Array
+
+
+def with_derivative(
+    iterate: Callable[[jax.Array], Iterated],
+    operator: LinearOperator,
+    right_hand_sides: jax.Array,
+    tolerance: float | jax.Array,
+) -> LinearSolution:
+    r"""Solve, and differentiate the solution as that of a linear system.
+
+    :math:`dx = A^{-1} (db - dA \, x)`, and transposed with
+    :math:`A^{-T} = \overline{A^{-1}}`: another solution by the same iteration, which
+    needs no steps of the first one.
+    """
+
+    def solve(_: Callable, b: jax.Array) -> tuple[jax.Array, Iterated]:
+        found = iterate(b)
+        return found.solution, found
+
+    def solve_transposed(_: Callable, b: jax.Array) -> tuple[jax.Array, Iterated]:
+        found = iterate(b.conj())
+        return found.solution.conj(), found
+
+    solution, found = jax.lax.custom_linear_solve(
+        operator, right_hand_sides, solve, solve_transposed, has_aux=True
+    )
+    residual = relative_residuals(operator, solution, right_hand_sides)
+    return LinearSolution(
+        solution,
+        residual,
+        residual <= tolerance,
+        found.num_iterations,
+        found.is_indefinite,
+    )
+
+
+def relative_residuals(
+    operator: LinearOperator, solution: jax.Array, right_hand_sides: jax.Array
+) -> jax.Array:
+    """Return |b - A x| / |b| of each row; |A x| where b = 0."""
+    fixed = jax.lax.stop_gradient((operator, solution, right_hand_sides))
+    operator, solution, right_hand_sides = fixed
+    norm = jnp.linalg.norm(right_hand_sides, axis=-1)
+    residual = jnp.linalg.norm(right_hand_sides - operator(solution), axis=-1)
+    return residual / jnp.where(norm > 0, norm, 1)
+
+
+def scaled(vectors: jax.Array, factors: jax.Array) -> jax.Array:
+    """Multiply each row by its number."""
+    return vectors * factors[..., None].astype(vectors.dtype)
+
+
+def norms_squared(vectors: jax.Array) -> jax.Array:
+    """Return the square of the norm of each row."""
+    return real_overlaps(vectors, vectors)
+
+
+def real_overlaps(left: jax.Array, right: jax.Array) -> jax.Array:
+    """Return Re <left_i|right_i> of each row."""
+    return jnp.sum((left.conj() * right).real, axis=-1)
