@@ -55,7 +55,9 @@ def elements(
     return -jnp.sum(weight * found.value[..., 0].imag) / jnp.pi
 
 
-def exact_gradient(operator: object, z: jax.Array, sites: np.ndarray, weight) -> np.ndarray:
+def exact_gradient(
+    operator: object, z: jax.Array, sites: np.ndarray, weight
+) -> np.ndarray:
     """Return the gradient from all eigenvectors."""
     levels, states = np.linalg.eigh(operator.to_sparse().toarray())
     total = 0.0
@@ -87,7 +89,13 @@ def main() -> None:
         weight = jax.random.normal(jax.random.key(0), (len(sites), len(z)))
         exact = exact_gradient(operator, z, sites, weight)
 
-        def loss(route: str, potential: jax.Array, operator=operator, columns=columns, weight=weight):
+        def loss(
+            route: str,
+            potential: jax.Array,
+            operator=operator,
+            columns=columns,
+            weight=weight,
+        ):
             return elements(
                 replace(operator, potential=potential), z, columns, route, weight
             )

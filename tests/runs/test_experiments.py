@@ -402,3 +402,32 @@ def test_help_names_defaults_and_units():
         assert option in text
     assert "units of length" in " ".join(text.split())
     assert "default: 511" in text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lattice", ["chain", "square"])
+def test_hidden_impurities_are_found_from_their_map(tmp_path, lattice):
+    from physml.runs.command_line import run_experiment
+
+    module = load("ldos_inverse_design")
+    size = 10 if lattice == "chain" else 4
+    options = [
+        "--quick",
+        "--lattice",
+        lattice,
+        "--size",
+        size,
+        "--out",
+        tmp_path / "run",
+    ]
+    run_experiment(
+        module.run_inverse_design,
+        module.LdosInverseDesignConfiguration,
+        [str(option) for option in options],
+    )
+    result = result_of(tmp_path / "run")
+    assert result["max_error"] < 1e-8
+    assert result["outcome"] == "converged"
+    for picture in ("maps", "potentials", "convergence"):
+        path = tmp_path / "run" / f"{picture}.png"
+        assert path.read_bytes().startswith(b"\x89PNG")

@@ -81,7 +81,10 @@ class Dense:
 
     def pulled(self, route):
         """Return the value and the cotangents of H, z, columns and rows."""
-        arguments = [as_operator(self.matrix), *map(jnp.asarray, (SHIFTS, self.columns))]
+        arguments = [
+            as_operator(self.matrix),
+            *map(jnp.asarray, (SHIFTS, self.columns)),
+        ]
         if self.rows is not None and self.rows.ndim == 2:
             arguments.append(jnp.asarray(self.rows))
 
@@ -126,7 +129,7 @@ def test_all_derivatives_are_those_of_dense_inverses(route, rows, is_complex):
 
 
 def dimerized(hopping, potential):
-    """A ring whose bonds are leaves; complex ones have a phase."""
+    """Return a ring with the potential as a leaf; complex bonds have a phase."""
     return replace(
         tight_binding(chain(SIZE), hopping=hopping, potential=potential),
         potential=potential,
@@ -236,7 +239,9 @@ def gradient_and_exact(operator, site, row, route, tolerance=1e-10):
         return jnp.sum(weight * found.value[:, 0]).real
 
     levels, states = np.linalg.eigh(operator.to_sparse().toarray())
-    x, y = ((states * states[i]) @ (1 / (shifts - levels[:, None])) for i in (site, row))
+    x, y = (
+        (states * states[i]) @ (1 / (shifts - levels[:, None])) for i in (site, row)
+    )
     exact = (x * y @ weight).real
     return jax.jit(jax.grad(loss))(operator.potential), exact
 
@@ -399,9 +404,9 @@ def test_another_route_is_refused():
         )
     with pytest.raises(TypeError, match="forward mode"):
         jax.jvp(
-            lambda z: resolvent_elements(
-                operator, z, jnp.ones(SIZE), max_iterations=10
-            ).value,
+            lambda z: (
+                resolvent_elements(operator, z, jnp.ones(SIZE), max_iterations=10).value
+            ),
             (jnp.asarray(SHIFTS),),
             (jnp.ones_like(jnp.asarray(SHIFTS)),),
         )
