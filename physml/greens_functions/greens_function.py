@@ -149,7 +149,7 @@ def greens_function(
         require_hermitian(operator)
     wanted = wanted_elements(operator, z, row, column)
     shifts, start = wanted.shifts, wanted.column
-    limits = {"tolerance": tolerance, "max_iterations": max_iterations}
+    limits: dict[str, Any] = {"tolerance": tolerance, "max_iterations": max_iterations}
     found = resolvent_elements(
         operator, shifts, start, wanted.rows, derivative=derivative, **limits
     )

@@ -103,7 +103,10 @@ def _report(run: Run, problem: InverseDesignProblem, result: MinimizeResult) -> 
     folder = run.folder.path
     shape = problem.hamiltonian.geometry.shape
     draw_maps(
-        folder / "maps.png", problem.energies, np.asarray(problem.hidden_map), found_map
+        folder / "maps.png",
+        np.asarray(problem.energies),
+        np.asarray(problem.hidden_map),
+        found_map,
     )
     draw_potentials(folder / "potentials.png", hidden, found, shape)
     draw_convergence(folder / "convergence.png", run.rows)

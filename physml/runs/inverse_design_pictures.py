@@ -108,7 +108,7 @@ def draw_convergence(path: Path, rows: Sequence[dict[str, Any]]) -> None:
         steps = [row["step"] for row in own]
         for axes, name in ((left, "loss"), (right, "gradient")):
             values = np.maximum([row[name] for row in own], 1e-34)
-            axes.semilogy(steps, values, label=stage)
+            axes.semilogy(steps, values, "o-", markersize=2.5, label=stage)
     left.set_ylabel("mean squared difference of the maps (1 / energy$^2$)")
     right.set_ylabel("norm of its gradient (1 / energy$^3$)")
     for axes in (left, right):

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.tree_util import Partial
 
 from physml.failures import RunFailure, expected
@@ -168,7 +169,7 @@ def _stages(
     energies = regression.inputs[0]
     first, finish = optimizer_stages("lbfgs", num_steps=num_steps, learning_rate=0.1)
     loss = regression.loss()
-    stages = []
+    stages: list[Stage] = []
     for broadening in broadenings[:-1]:
         missing = broadening - broadenings[-1]
         targets = broadened_map(regression.targets, energies, missing)
@@ -215,7 +216,7 @@ def _draw_potentials(
     start = jax.random.uniform(
         keys[2], (lattice.num_sites,), minval=-width, maxval=width
     )
-    return impurity_potential(lattice, sites, values), start
+    return impurity_potential(lattice, np.asarray(sites), values), start
 
 
 def _require_in_range(configuration: InverseDesignConfiguration) -> None:

@@ -177,20 +177,18 @@ def _pull_scalars(
 ) -> tuple[LanczosSteps, ShiftedState]:
     """Return the cotangents of the numbers of steps, and of the state before them."""
 
-    def advanced(numbers: tuple, state: ShiftedState) -> ShiftedState:
+    count = point.shifted.num_steps  # the last field, the only one of integers
+
+    def advanced(numbers: tuple, state: tuple) -> tuple:
         diagonal, coupling, elements = numbers
         taken = steps._replace(diagonal=diagonal, coupling=coupling, elements=elements)
-        new = _advanced(
-            problem, state._replace(num_steps=point.shifted.num_steps), taken
-        )
-        return new._replace(num_steps=None)
+        return _advanced(problem, ShiftedState(*state, count), taken)[:-1]
 
     numbers = steps.diagonal, steps.coupling, steps.elements
-    state = point.shifted._replace(num_steps=None)
-    _, pull = jax.vjp(advanced, numbers, state)
-    (diagonal, coupling, elements), start = pull(end._replace(num_steps=None))
-    steps = LanczosSteps(diagonal, coupling, steps.is_valid, elements)
-    return steps, start._replace(num_steps=end.num_steps)
+    _, pull = jax.vjp(advanced, numbers, point.shifted[:-1])
+    (diagonal, coupling, elements), start = pull(end[:-1])
+    pulled = LanczosSteps(diagonal, coupling, steps.is_valid, elements)
+    return pulled, ShiftedState(*start, end.num_steps)
 
 
 def _down(
@@ -216,7 +214,7 @@ def _down(
     mu = adjoint.here + products[1] - _times(nu, a)
     mu = mu + _times(v, alpha * a) + _times(v_next, alpha * b_next)
     rows = adjoint.rows
-    if problem.rows is not None:  # else <b|v_k> stands in |b| alone
+    if bar.elements is not None:  # else <b|v_k> stands in |b| alone
         elements = cast(bar.elements.conj(), v.dtype)
         mu = mu + problem.row_vectors(elements).astype(v.dtype)
         rows = rows + problem.row_cotangent(bar.elements, v)

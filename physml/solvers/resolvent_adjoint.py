@@ -10,6 +10,7 @@ n elements for each shift and step. Solutions are held for a block of shifts at 
 """
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -91,13 +92,14 @@ def _weighted_rows(
     if problem.rows is None:
         return weights * solve(problem.shifts.conj(), problem.columns).value.conj()
 
-    def add(total: jax.Array, row: tuple) -> tuple[jax.Array, None]:
+    def add(total: jax.Array, row: Any) -> tuple[jax.Array, None]:
         u, weight = row  # (n,), (columns, shifts)
         y = solve(problem.shifts.conj(), u).value.conj()  # (shifts, n)
         return total + weight[..., None] * y[None], None
 
-    rows = problem.rows
+    vectors = problem.rows
     if problem.has_sites:
-        rows = jax.nn.one_hot(rows, problem.operator.size, dtype=problem.columns.dtype)
-    rows = rows.astype(problem.columns.dtype), jnp.moveaxis(weights, -1, 0)
-    return jax.lax.scan(add, jnp.zeros_like(solutions), rows)[0]
+        vectors = jax.nn.one_hot(vectors, problem.operator.size)
+    vectors = vectors.astype(problem.columns.dtype)
+    pairs: Any = vectors, jnp.moveaxis(weights, -1, 0)
+    return jax.lax.scan(add, jnp.zeros_like(solutions), pairs)[0]
