@@ -176,19 +176,18 @@ def _pull_scalars(
     problem: PullbackProblem, point: _Point, steps: LanczosSteps, end: ShiftedState
 ) -> tuple[LanczosSteps, ShiftedState]:
     """Return the cotangents of the numbers of steps, and of the state before them."""
-
     count = point.shifted.num_steps  # the last field, the only one of integers
 
     def advanced(numbers: tuple, state: tuple) -> tuple:
         diagonal, coupling, elements = numbers
         taken = steps._replace(diagonal=diagonal, coupling=coupling, elements=elements)
-        return _advanced(problem, ShiftedState(*state, count), taken)[:-1]
+        return _advanced(problem, ShiftedState._make((*state, count)), taken)[:-1]
 
     numbers = steps.diagonal, steps.coupling, steps.elements
     _, pull = jax.vjp(advanced, numbers, point.shifted[:-1])
     (diagonal, coupling, elements), start = pull(end[:-1])
     pulled = LanczosSteps(diagonal, coupling, steps.is_valid, elements)
-    return pulled, ShiftedState(*start, end.num_steps)
+    return pulled, ShiftedState._make((*start, end.num_steps))
 
 
 def _down(
