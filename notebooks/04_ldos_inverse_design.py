@@ -71,9 +71,8 @@ weight = jax.random.normal(jax.random.key(0), z.shape)
 gradient = jax.grad(lambda p: jnp.sum(weight * element(p).imag))(potential)
 
 operator = tight_binding(lattice, potential=potential, boundary="open")
-inverse = np.linalg.inv(
-    np.asarray(z)[:, None, None] * np.eye(30) - operator.to_sparse()
-)
+matrix = operator.to_sparse().toarray()
+inverse = np.linalg.inv(np.asarray(z)[:, None, None] * np.eye(30) - matrix)
 exact = np.asarray(weight) @ (inverse[:, site] * inverse[:, :, site]).imag
 print("largest error", np.abs(gradient - exact).max())
 assert np.abs(gradient - exact).max() < 1e-8
