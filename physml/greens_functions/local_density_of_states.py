@@ -73,7 +73,7 @@ def local_density_of_states(
     """Return the local density of states at all energies and sites.
 
     Differentiable in reverse mode with respect to the operator, the energies and the
-    broadening by the methods "recursive" and "dense".
+    broadening by the methods "recursive", "dense" and "krylov".
 
     Parameters
     ----------
@@ -82,7 +82,8 @@ def local_density_of_states(
     energies
         Real, shape (num_energies,).
     broadening
-        eta > 0, the half width at half maximum of a level.
+        eta > 0, the half width at half maximum of a level: a number, or one for each
+        energy.
     sites
         Numbers from 0 to n - 1, shape (num_sites,); by default all.
     method

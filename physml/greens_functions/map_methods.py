@@ -21,7 +21,7 @@ from physml.solvers.block_tridiagonal import (
 )
 from physml.solvers.eigenvector_sum import dense_diagonal_resolvent
 from physml.solvers.kernel_polynomial import chebyshev_moments, chebyshev_resolvent
-from physml.solvers.reduced_shifted_krylov import reduced_shifted_krylov
+from physml.solvers.resolvent_elements import resolvent_elements
 from physml.solvers.selected_inversion import (
     BATCH_BYTES,
     recursive_diagonal_resolvent,
@@ -116,7 +116,7 @@ class Krylov:
 
     def rows(self, problem: MapProblem, items: jax.Array) -> Rows:
         """Compute G_ii for the sites."""
-        found = reduced_shifted_krylov(
+        found = resolvent_elements(
             problem.operator,
             problem.z,
             _unit_vectors(problem, items),

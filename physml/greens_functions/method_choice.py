@@ -138,15 +138,11 @@ def _candidates(problem: MapProblem, max_iterations: int | None) -> list[MapMeth
         candidates.append(Dense())
     if _has_cheap_matrix(operator):
         candidates.append(Recursive(slice_order(operator)))
-    if not is_traced(problem):
+    if not is_traced(problem):  # else their costs are not known
         candidates.append(_krylov(problem, max_iterations))
         candidates.append(_kernel_polynomial(problem))
-    if not candidates:
-        raise expected(
-            "an operator whose matrix can be found",
-            f"a traced function on {operator.size} sites",
-            "use a sparse matrix or a lattice operator, or choose the method",
-        )
+    if not candidates:  # a traced function of many sites
+        candidates.append(_krylov(problem, max_iterations))
     return candidates
 
 

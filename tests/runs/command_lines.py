@@ -36,9 +36,11 @@ def run(name, *arguments):
         for key, value in vars(module).items()
         if key.startswith("run_") and key != "run_experiment"
     )
+    if hasattr(module, "make_experiment"):
+        function = partial(function, make_experiment=module.make_experiment)
     try:
         run_experiment(
-            partial(function, make_experiment=module.make_experiment),
+            function,
             configuration,
             [str(argument) for argument in arguments],
         )
