@@ -256,7 +256,7 @@ def test_bad_options_of_a_superconductor(tmp_path, capsys, options, message):
 
 # Many rows that take a while each.
 LONG = ["--size", 3000, "--method", "krylov", "--batch", 2, "--energies", -2.5, 3, 24]
-LONG += ["--broadening", 0.02, "--sites", *range(0, 3000, 8)]
+LONG += ["--broadening", 0.02, "--sites", *range(0, 3000, 16)]
 
 
 @pytest.mark.slow
@@ -269,7 +269,7 @@ def test_killed_map_ends_bit_for_bit_where_an_uninterrupted_one_ends(tmp_path):
     process.communicate()
     assert process.returncode == -signal.SIGKILL
     num_saved = read_manifest(cut / "checkpoint")["rows"]
-    assert 0 < num_saved < 375
+    assert 0 < num_saved < 188
     for folder, options in ((cut, ["--resume"]), (whole, [])):
         process = start(*LONG, "--out", folder, *options, name=LATTICE)
         _, errors = process.communicate(timeout=200)
@@ -294,7 +294,7 @@ def test_help_names_defaults_and_units():
     process = start("--help", name=LATTICE)
     text, _ = process.communicate(timeout=60)
     assert process.returncode == 0
-    text = " ".join(text.split())
+    text = " ".join(text.replace("│", " ").split())
     for option in ("--lattice", "--impurity-site", "--energies", "--flux", "--method"):
         assert option in text
     assert "flux quanta" in text
