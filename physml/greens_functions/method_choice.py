@@ -116,7 +116,7 @@ def operations(method: MapMethod, problem: MapProblem) -> dict[str, float]:
                 "diagonalization": weight * n**3,
                 "eigenvector sum": float(n**2 * num_energies),
             }
-        case Krylov(most):
+        case Krylov(most, _):
             steps = len(problem.sites) * min(_num_moments(problem), n, most)
             return {
                 "Lanczos step": weight * steps * n,
@@ -148,10 +148,10 @@ def _candidates(problem: MapProblem, max_iterations: int | None) -> list[MapMeth
 
 def _krylov(problem: MapProblem, max_iterations: int | None) -> Krylov:
     if max_iterations is None:
-        return Krylov(min(10 * problem.operator.size, MOST_ITERATIONS))
+        max_iterations = min(10 * problem.operator.size, MOST_ITERATIONS)
     if max_iterations < 1:
         raise expected("max_iterations >= 1", max_iterations, "10 n is the default")
-    return Krylov(max_iterations)
+    return Krylov(max_iterations, is_differentiated=is_traced(problem))
 
 
 def _kernel_polynomial(problem: MapProblem) -> KernelPolynomial:
