@@ -62,7 +62,7 @@ def local_density_of_states(
     *,
     sites: Any = None,
     method: MethodName = "auto",
-    tolerance: float = 1e-10,
+    tolerance: float | None = None,
     max_iterations: int | None = None,
     communicator: Communicator = SERIAL,
     batch: int | None = None,
@@ -95,6 +95,7 @@ def local_density_of_states(
         An element has converged if its relative residual is at or below this: that of
         the equation which the method solves for G_ii, for "krylov" the square of that
         of the vector (z - H)^-1 e_i, since G_ii errs by so much, over the broadening.
+        By default 1e-10 in float64, 1e-3 in float32.
     max_iterations
         Steps of a Lanczos process at most. By default 10 n, and no more than 100 000.
     communicator
@@ -155,19 +156,19 @@ def local_density_of_states(
         chosen.name,
     )
     if on_failure == "raise":
-        _raise_on_failure(result, tolerance)
+        _raise_on_failure(result, problem.tolerance)
     return result
 
 
-def _raise_on_failure(result: LocalDensityOfStates, tolerance: float) -> None:
+def _raise_on_failure(result: LocalDensityOfStates, tolerance: jax.Array) -> None:
     if is_traced(result.converged) or np.all(result.converged):
         return
     failed = np.argwhere(~np.asarray(result.converged))
     k, i = failed[0]
     residual = np.asarray(result.relative_residual)
     raise RunFailure(
-        f"{len(failed)} of {residual.size} elements of the map are not known to "
-        f"{tolerance:.0e}, the first at energy {result.energies[k]:.6g} and site "
+        f"{len(failed)} of {residual.size} elements of the map are not known "
+        f"to {tolerance:.0e}, the first at energy {result.energies[k]:.6g} and site "
         f"{result.sites[i]} with a residual of {residual[k, i]:.1e} by the method "
         f"{result.method!r}: raise the tolerance or the broadening, or look for NaN or "
         "infinity in the operator."

@@ -10,6 +10,8 @@ import numpy as np
 from physml.failures import expected
 from physml.operators import LinearOperator, require_hermitian
 
+DEFAULT_TOLERANCES = {"float64": 1e-10, "float32": 1e-3}
+
 
 class MapProblem(NamedTuple):
     """What the map is of."""
@@ -25,7 +27,7 @@ def map_problem(
     energies: Any,
     broadening: Any,
     sites: Any,
-    tolerance: float,
+    tolerance: float | None,
 ) -> MapProblem:
     """Check what `local_density_of_states` was given, and bring it into one form.
 
@@ -51,13 +53,15 @@ def map_problem(
             "levels of a finite system are lines without it; take a few level spacings"
         )
         raise expected("a broadening > 0", f"{np.min(broadening)}", cure)
-    if not tolerance > 0:
+    if tolerance is not None and not tolerance > 0:
         raise expected("a tolerance > 0", tolerance, "1e-10 is the default")
     if not is_traced(operator):
         with jax.ensure_compile_time_eval():
             require_hermitian(operator)
     dtypes = (operator.dtype, energies.dtype, np.float32)
     dtype = jnp.finfo(np.result_type(*dtypes)).dtype
+    if tolerance is None:
+        tolerance = DEFAULT_TOLERANCES[dtype.name]
     imaginary = jnp.broadcast_to(broadening.astype(dtype), energies.shape)
     return MapProblem(
         operator,

@@ -9,7 +9,7 @@ import scipy.sparse
 from physml.failures import RunFailure
 from physml.greens_functions import local_density_of_states
 from physml.hamiltonians.tight_binding import impurity_chain
-from physml.operators import as_operator
+from physml.operators import as_operator, to_sparse
 from physml.parallel import ShardedCommunicator
 
 DIRECT = ("recursive", "dense")
@@ -206,3 +206,26 @@ def test_the_kernel_polynomial_method_needs_to_know_the_spectrum():
                 v, ENERGIES, ETA, method="kernel_polynomial"
             ).values.sum()
         )(jnp.eye(3))
+
+
+@pytest.mark.parametrize(
+    "method", ["recursive", "dense", "krylov", "kernel_polynomial"]
+)
+def test_single_precision_has_a_tolerance_of_its_own(method):
+    chain = impurity_chain(
+        60,
+        hopping=np.float32(-1),
+        potential=np.float32(0.5),
+        impurity=np.float32(3),
+        impurity_site=29,
+    )
+    energies = np.linspace(-2, 2, 5)
+    found = local_density_of_states(
+        chain, energies.astype(np.float32), np.float32(0.3), method=method
+    )
+    exact = local_density_of_states(
+        to_sparse(chain).toarray().astype(float), energies, 0.3
+    )
+    assert found.values.dtype == np.float32
+    assert exact.values.dtype == np.float64
+    np.testing.assert_allclose(found.values, exact.values, atol=1e-3)
