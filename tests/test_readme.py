@@ -9,6 +9,7 @@ import jax
 import numpy as np
 import pytest
 import scipy.linalg
+import scipy.sparse
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -30,14 +31,18 @@ def sinc_levels(num_levels: int) -> np.ndarray:
     return scipy.linalg.eigvalsh(hamiltonian)[:num_levels]
 
 
-@pytest.mark.slow
-def test_example_prints_the_energies() -> None:
-    (example,) = python_blocks()
+def output_of(example: str) -> str:
     output = io.StringIO()
     # a reader's program has JAX's own promotion rules, and Optax's Adam needs them
     with contextlib.redirect_stdout(output), jax.numpy_dtype_promotion("standard"):
         exec(compile(example, str(README), "exec"), {})
-    rows = re.findall(r"E_\d = (\S+), between (\S+) and (\S+)", output.getvalue())
+    return output.getvalue()
+
+
+@pytest.mark.slow
+def test_example_prints_the_energies() -> None:
+    printed = output_of(python_blocks()[0])
+    rows = re.findall(r"E_\d = (\S+), between (\S+) and (\S+)", printed)
     energy, lower, upper = np.array(rows, dtype=float).T
     exact = sinc_levels(2)
     last_digit = 1e-8
@@ -46,6 +51,22 @@ def test_example_prints_the_energies() -> None:
     text = README.read_text()
     for n, value in enumerate(energy):
         assert f"E_{n} = {value:.8f}" in text
+
+
+@pytest.mark.slow
+def test_example_prints_a_greens_function_and_its_slope() -> None:
+    first, second = re.findall(r" = (\S+?)(?:,|\n)", output_of(python_blocks()[1]))
+    potential = np.full(1000, 0.5)
+    potential[499] += 3
+    chain = scipy.sparse.diags_array(
+        [-np.ones(999), potential, -np.ones(999)], offsets=[-1, 0, 1]
+    ).toarray()
+    z = np.linspace(-2.5, 3, 100)[50] + 0.05j
+    exact = np.linalg.inv(z * np.eye(1000) - chain)[499, 499]
+    assert complex(first) == pytest.approx(exact, abs=1e-10)
+    assert float(second) == pytest.approx((exact**2).imag, abs=1e-10)
+    text = README.read_text()
+    assert f"G = {first} and {second}" in text
 
 
 def test_links_lead_to_files() -> None:
