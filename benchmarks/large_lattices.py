@@ -50,6 +50,8 @@ class Options:
     matsubara: 50 000 frequencies against one."""
     lattices: tuple[Literal["square", "cubic"], ...] = ("square", "cubic")
     """For the growth."""
+    exponents: tuple[int, ...] = (3, 4, 5, 6, 7)
+    """Of ten, for the growth: numbers of sites."""
     energies: int = 1000
     """Of the element."""
     rounds: int = 3
@@ -106,7 +108,7 @@ def growth(name: str, exponent: int, energies: int, rounds: int) -> dict[str, An
     element(lattice_operator("chain", 2), z, 16).block_until_ready()
     before = peak_bytes()
     operator = lattice_operator(name, exponent)
-    few, many = 32, 32 + max(32, min(256, 10**8 // operator.size))
+    few, many = 16, 16 + max(16, min(256, 10**8 // operator.size))
     element(operator, z, few).block_until_ready()
     times = []
     for _ in range(rounds):
@@ -165,7 +167,9 @@ def start(task: str, threads: int, *arguments: Any) -> dict[str, Any]:
     done = subprocess.run(
         [*command, json.dumps(arguments)], stdout=subprocess.PIPE, text=True, check=True
     )
-    return {"task": task, "threads": threads} | json.loads(done.stdout.splitlines()[-1])
+    found = json.loads(done.stdout.splitlines()[-1])
+    print(task, *arguments, f"on {threads} thread(s) done", flush=True)
+    return {"task": task, "threads": threads} | found
 
 
 def work(task: str, threads: int, arguments: list[Any]) -> None:
@@ -181,7 +185,7 @@ def main(options: Options) -> None:
     rounds = 1 if options.quick else options.rounds
     sections, data = {}, []
     if "growth" in options.parts:
-        exponents = (3, 4) if options.quick else (3, 4, 5, 6, 7)
+        exponents = (3, 4) if options.quick else options.exponents
         rows = {
             name: [
                 start("growth", options.threads[0], name, k, options.energies, rounds)
@@ -199,7 +203,7 @@ def main(options: Options) -> None:
         found = [
             start("map", threads, exponent, options.energies, method)
             for threads in options.threads
-            for method in ("krylov", "kernel_polynomial", "auto")
+            for method in ("krylov", "auto")
         ]
         sections["One site, all energies"] = _map_table(found)
         data += found

@@ -30,6 +30,7 @@ from physml.precision import enable_x64
 
 AIM = 4.0
 BROADENING = 0.05
+CHECKED = 33  # one energy of so many
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,8 @@ def exact_gradient(
     """Return the gradient from all eigenvectors."""
     levels, vectors = np.linalg.eigh(operator.to_sparse().toarray())
     total = np.zeros(operator.size)
-    for one_z, row in zip(z, weight, strict=True):
+    wanted = np.any(weight, axis=1)
+    for one_z, row in zip(z[wanted], weight[wanted], strict=True):
         green = (vectors[sites] / (one_z - levels)) @ vectors.T  # (num_sites, n)
         total -= row @ (green * green).imag / np.pi
     return total
@@ -82,7 +84,7 @@ def measured(
     energies = np.linspace(-4.0, 4.0, options.energies)
     weight = np.random.default_rng(0).normal(size=(len(energies), len(sites)))
 
-    def loss(potential: jax.Array) -> jax.Array:
+    def loss(potential: jax.Array, weight: np.ndarray = weight) -> jax.Array:
         found = local_density_of_states(
             replace(operator, potential=potential),
             energies,
@@ -94,13 +96,16 @@ def measured(
 
     potential = jnp.asarray(operator.potential)
     value, both = jax.jit(loss), jax.jit(jax.value_and_grad(loss))
-    exact = exact_gradient(operator, energies + 1j * BROADENING, sites, weight)
-    error = np.abs(np.ravel(both(potential)[1]) - exact).max() / np.abs(exact).max()
+    few = weight * (np.arange(len(energies)) % CHECKED == 0)[:, None]
+    exact = exact_gradient(operator, energies + 1j * BROADENING, sites, few)
+    found = np.ravel(jax.jit(jax.grad(loss))(potential, few))
+    error = np.abs(found - exact).max() / np.abs(exact).max()
     runs: dict[str, Callable[[], Any]] = {
         "value": lambda: value(potential).block_until_ready(),
         "gradient": lambda: jax.block_until_ready(both(potential)),
     }
-    runs["value"]()
+    for run in runs.values():
+        run()  # compiles
     return {"times": timed(runs, rounds), "error": float(error), "sites": len(sites)}
 
 

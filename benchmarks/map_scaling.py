@@ -111,9 +111,9 @@ def start(arguments: tuple, ranks: int, seconds: float) -> dict:
     launcher = shutil.which("mpirun", path=folder)
     if launcher is None:
         raise SystemExit("Expected mpirun: install the extra 'mpi' (docs/clusters.md).")
+    worker = [sys.executable, __file__, WORKER, json.dumps(arguments), str(seconds)]
     done = subprocess.run(
-        [launcher, "--bind-to", "none", "-np", str(ranks)]
-        + [sys.executable, __file__, WORKER, json.dumps(arguments), str(seconds)],
+        [launcher, "--bind-to", "none", "-np", str(ranks), *worker],
         env=os.environ
         | {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"},
         stdout=subprocess.PIPE,
