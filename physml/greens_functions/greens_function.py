@@ -17,8 +17,8 @@ from physml.operators.hermiticity import require_hermitian
 from physml.operators.linear_operator import as_operator
 from physml.solvers.reduced_shifted_krylov import (
     recomputed_residuals,
-    reduced_shifted_krylov,
 )
+from physml.solvers.resolvent_elements import DerivativeRoute, resolvent_elements
 
 DEFAULT_ITERATIONS = (10_000, 100_000)  # 10 n within these bounds
 SHOWN = 3  # failed shifts that a message names
@@ -80,6 +80,7 @@ def greens_function(
     tolerance: float = 1e-10,
     max_iterations: int | None = None,
     true_residuals: bool = False,
+    derivative: DerivativeRoute = "auto",
     on_failure: Literal["raise", "return"] = "raise",
 ) -> GreensFunction:
     r"""Return G_ij(z) for all z from one Krylov space of H and column j.
@@ -106,7 +107,16 @@ def greens_function(
         Applications of H at most; by default 10 n, but from 10 000 to 100 000.
     true_residuals
         Whether to make the solutions again in full and to measure their residuals: n
-        times the work for each z.
+        times the work for each z. For the row that is the column the solutions end
+        within a chunk, the elements after it: their residuals are smaller still.
+    derivative
+        How `value` is pulled back to the floating leaves of H (for changes that keep H
+        Hermitian), z, and vectors given as row and column, in reverse mode alone:
+        "chebyshev" (the work of a few forward runs, for any number of z), "resolvent"
+        (dG = G dH G with full solutions: n times the work for each z, the best for few
+        z very near to the spectrum), "lanczos" (the adjoint of the recurrence: see its
+        limits in `physml.solvers.lanczos_adjoint`), or "auto", the cheaper one of the
+        first two.
     on_failure
         Whether a z that has not converged raises, or is told by the result alone.
 
@@ -120,6 +130,8 @@ def greens_function(
     ValueError
         For an H that is not Hermitian (by a product with random vectors), sites that
         are not there, wrong shapes, NaN, and z on the spectrum.
+    TypeError
+        In forward mode (jvp, jacfwd).
     RunFailure
         If the limit on iterations was reached; the message names the z.
 
@@ -138,8 +150,10 @@ def greens_function(
         require_hermitian(operator)
     wanted = wanted_elements(operator, z, row, column)
     shifts, start = wanted.shifts, wanted.column
-    limits = {"tolerance": tolerance, "max_iterations": max_iterations}
-    found = reduced_shifted_krylov(operator, shifts, start, wanted.rows, **limits)
+    limits: dict[str, Any] = {"tolerance": tolerance, "max_iterations": max_iterations}
+    found = resolvent_elements(
+        operator, shifts, start, wanted.rows, derivative=derivative, **limits
+    )
     again = None
     if true_residuals:
         again = recomputed_residuals(operator, shifts, start, **limits)

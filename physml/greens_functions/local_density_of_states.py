@@ -49,7 +49,7 @@ class LocalDensityOfStates:
     energies: jax.Array  # (num_energies,)
     sites: jax.Array  # (num_sites,)
     values: jax.Array  # (num_energies, num_sites)
-    relative_residual: jax.Array  # of the solutions behind it, of the same shape
+    relative_residual: jax.Array  # see `tolerance`, of the same shape
     converged: jax.Array  # of the same shape
     num_iterations: jax.Array  # of the same shape; 0 for direct methods
     method: str  # which was used
@@ -73,7 +73,7 @@ def local_density_of_states(
     """Return the local density of states at all energies and sites.
 
     Differentiable in reverse mode with respect to the operator, the energies and the
-    broadening by the methods "recursive" and "dense".
+    broadening by the methods "recursive", "dense" and "krylov".
 
     Parameters
     ----------
@@ -82,7 +82,8 @@ def local_density_of_states(
     energies
         Real, shape (num_energies,).
     broadening
-        eta > 0, the half width at half maximum of a level.
+        eta > 0, the half width at half maximum of a level: a number, or one for each
+        energy.
     sites
         Numbers from 0 to n - 1, shape (num_sites,); by default all.
     method
@@ -91,7 +92,9 @@ def local_density_of_states(
         as many Chebyshev moments of each site as the broadening needs; "auto":
         whichever costs least.
     tolerance
-        An element has converged if its relative residual is at or below this.
+        An element has converged if its relative residual is at or below this: that of
+        the equation which the method solves for G_ii, for "krylov" the square of that
+        of the vector (z - H)^-1 e_i, since G_ii errs by so much, over the broadening.
     max_iterations
         Steps of a Lanczos process at most. By default 10 n, and no more than 100 000.
     communicator

@@ -21,7 +21,7 @@ from physml.solvers.block_tridiagonal import (
 )
 from physml.solvers.eigenvector_sum import dense_diagonal_resolvent
 from physml.solvers.kernel_polynomial import chebyshev_moments, chebyshev_resolvent
-from physml.solvers.reduced_shifted_krylov import reduced_shifted_krylov
+from physml.solvers.resolvent_elements import resolvent_elements
 from physml.solvers.selected_inversion import (
     BATCH_BYTES,
     recursive_diagonal_resolvent,
@@ -29,6 +29,7 @@ from physml.solvers.selected_inversion import (
 from physml.solvers.spectral_interval import SpectralInterval
 
 MOST_SITES = 64  # whose vectors are worked on together
+KRYLOV_SITES = 16  # the same, where numbers of each shift stand beside the vectors
 BATCH_ELEMENTS = 2**24  # of these vectors
 
 Items = Literal["energies", "sites"]
@@ -99,36 +100,50 @@ class Dense:
 
 
 @partial(
-    jax.tree_util.register_dataclass, data_fields=[], meta_fields=["max_iterations"]
+    jax.tree_util.register_dataclass,
+    data_fields=[],
+    meta_fields=["max_iterations", "is_differentiated"],
 )
 @dataclass(frozen=True)
 class Krylov:
-    """A Lanczos process for each site, with all energies as its shifts."""
+    """A Lanczos process for each site, with all energies as its shifts.
+
+    A diagonal element errs by at most the squared residual of its solution times
+    |(z - H)^-1|, so that the solutions need half of the digits; their derivatives need
+    all of them.
+    """
 
     max_iterations: int
+    is_differentiated: bool = False
 
     name: ClassVar[str] = "krylov"
     items: ClassVar[Items] = "sites"
 
     def batch(self, problem: MapProblem) -> int:
         """Return how many sites have their vectors in memory together."""
-        return sites_in_memory(problem.operator)
+        return min(KRYLOV_SITES, sites_in_memory(problem.operator))
 
     def rows(self, problem: MapProblem, items: jax.Array) -> Rows:
         """Compute G_ii for the sites."""
-        found = reduced_shifted_krylov(
+        tolerance = problem.tolerance
+        found = resolvent_elements(
             problem.operator,
             problem.z,
             _unit_vectors(problem, items),
-            tolerance=problem.tolerance,
+            tolerance=tolerance if self.is_differentiated else self.residual(tolerance),
             max_iterations=self.max_iterations,
         )
         return Rows(
             found.value[..., 0],
-            found.relative_residual,
+            found.relative_residual**2,
             found.is_converged,
             found.num_steps,
         )
+
+    @staticmethod
+    def residual(tolerance: jax.Array) -> jax.Array:
+        """Return the residual whose square is a tenth of the tolerance."""
+        return jnp.sqrt(tolerance / 10)
 
 
 @partial(

@@ -40,16 +40,17 @@ def map_problem(
         cure = "pass a list of real numbers; the broadening makes them complex"
         got = f"shape {energies.shape}, {energies.dtype}"
         raise expected("energies of shape (num_energies,)", got, cure)
-    if broadening.ndim != 0:
-        cure = "call once for each broadening"
-        raise expected("one broadening", f"shape {broadening.shape}", cure)
+    if broadening.shape not in ((), energies.shape):
+        cure = f"pass a number, or an array of shape {energies.shape}"
+        got = f"shape {broadening.shape}"
+        raise expected("one broadening, or one for each energy", got, cure)
     if not is_traced(energies) and not np.isfinite(energies).all():
         raise expected("finite energies", "NaN or infinity", "look there")
-    if not is_traced(broadening) and not 0 < float(broadening) < math.inf:
+    if not is_traced(broadening) and not _is_positive(broadening):
         cure = (
             "levels of a finite system are lines without it; take a few level spacings"
         )
-        raise expected("a broadening > 0", f"{float(broadening)}", cure)
+        raise expected("a broadening > 0", f"{np.min(broadening)}", cure)
     if not tolerance > 0:
         raise expected("a tolerance > 0", tolerance, "1e-10 is the default")
     if not is_traced(operator):
@@ -57,13 +58,18 @@ def map_problem(
             require_hermitian(operator)
     dtypes = (operator.dtype, energies.dtype, np.float32)
     dtype = jnp.finfo(np.result_type(*dtypes)).dtype
-    imaginary = jnp.full(energies.shape, broadening.astype(dtype))
+    imaginary = jnp.broadcast_to(broadening.astype(dtype), energies.shape)
     return MapProblem(
         operator,
         jax.lax.complex(energies.astype(dtype), imaginary),
         _checked_sites(sites, operator.size),
         jnp.asarray(tolerance, dtype),
     )
+
+
+def _is_positive(broadening: jax.Array) -> bool:
+    values = np.asarray(broadening)
+    return bool(np.all((values > 0) & (values < math.inf)))
 
 
 def _checked_sites(sites: Any, size: int) -> jax.Array:

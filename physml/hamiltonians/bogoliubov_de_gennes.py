@@ -57,6 +57,11 @@ class Vortex:
     winding: int = 1
     core_radius: float = 0.0
 
+    def __post_init__(self) -> None:
+        """Refuse a core that is none."""
+        if not 0 <= self.core_radius < np.inf:
+            raise expected("core_radius >= 0", self.core_radius, "0 for no core")
+
     def profile(self, points: np.ndarray) -> np.ndarray:
         """Return the factor of the gap at points (..., 2), complex."""
         x, y = np.moveaxis(points - np.asarray(self.center), -1, 0)

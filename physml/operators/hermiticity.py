@@ -19,7 +19,6 @@ from physml.operators.linear_operator import LinearOperator
 TOLERANCE = 50  # eps of the operator's dtype
 
 
-@jax.jit
 def hermiticity_defect(
     operator: LinearOperator, *, key: jax.Array | None = None
 ) -> jax.Array:

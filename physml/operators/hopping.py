@@ -15,7 +15,7 @@ vectors with a margin that holds what lies beyond the ends.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -159,6 +159,8 @@ class HoppingOperator:
     potential: jax.Array
     amplitudes: tuple[jax.Array, ...]
     geometry: BondGeometry
+
+    is_hermitian_for_all_leaves: ClassVar[bool] = True  # no change of them spoils that
 
     @property
     def size(self) -> int:

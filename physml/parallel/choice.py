@@ -78,6 +78,12 @@ def _devices(num_devices: int | None) -> list[jax.Device]:
     with contextlib.suppress(RuntimeError):  # JAX has started: take what there is
         jax.config.update("jax_num_cpu_devices", num_devices)
     devices = jax.devices()
+    if jax.process_count() > 1:
+        raise expected(
+            "num_devices in one process alone",
+            f"{num_devices} of the devices of {jax.process_count()} processes",
+            "leave it out: all devices of jax.distributed are used",
+        )
     if not 1 <= num_devices <= len(devices):
         raise expected(
             f"from 1 to {len(devices)} devices, which is what JAX has",

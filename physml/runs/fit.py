@@ -7,7 +7,6 @@ end is what energies determine, the effective couplings.
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -25,12 +24,11 @@ from physml.runs.fit_problem import (
     draw_samples,
     fit_problem,
 )
+from physml.runs.minimization import MinimizationComputation
 from physml.runs.ranks import say_on_root
-from physml.runs.run import Run, Standing, open_run
+from physml.runs.run import Run, open_run
 from physml.runs.tables import print_couplings
-from physml.training.compiled_loop import state_template
-from physml.training.minimization import MinimizeResult, TrainingSnapshot
-from physml.training.records import Records
+from physml.training.minimization import MinimizeResult
 
 CHECKED_SITES = 8  # of the chains on which the pullback is checked
 
@@ -67,7 +65,11 @@ def run_fit(
     experiment = make_experiment(configuration)
     say_on_root(communicator, experiment.title)
     problem = fit_problem(configuration, experiment, communicator)
-    computation = _FitComputation(problem, experiment)
+    computation = MinimizationComputation(
+        problem.stages,
+        jax.eval_shape(experiment.initialize, jax.random.key(0)),
+        problem.regression.targets.dtype,
+    )
     run = open_run(
         experiment.name,
         configuration,
@@ -91,52 +93,6 @@ def _checked_pullback(experiment: FitExperiment, problem: FitProblem) -> Pullbac
 
     spins = problem.regression.inputs[:2, :CHECKED_SITES]
     return check_pullback(energy, experiment.initialize(jax.random.key(0)), spins)
-
-
-@dataclass(frozen=True)
-class _FitComputation:
-    """How a fit is written to records and checkpoints."""
-
-    problem: FitProblem
-    experiment: FitExperiment
-
-    @property
-    def num_steps(self) -> int:
-        """The most steps that the run may take."""
-        return sum(stage.num_steps for stage in self.problem.stages)
-
-    def rows(
-        self, snapshot: TrainingSnapshot, records: Records
-    ) -> list[dict[str, Any]]:
-        """Return a line for each record."""
-        name = self.problem.stages[snapshot.stage].name
-        return [
-            {"stage": name, "step": int(s), "loss": float(e), "gradient": float(g)}
-            for s, e, g in zip(*records, strict=True)
-        ]
-
-    def standing(self, row: dict[str, Any]) -> Standing:
-        """Say at which step, and how good."""
-        return Standing(
-            f"at step {row['step']}",
-            row["step"],
-            f"{row['stage']}  step {row['step']:5d}  loss {row['loss']:.3e}  "
-            f"gradient {row['gradient']:.1e}",
-        )
-
-    def pack(self, snapshot: TrainingSnapshot) -> tuple[Any, dict[str, Any]]:
-        """Take the state of training."""
-        return snapshot.state, {"stage": snapshot.stage}
-
-    def template(self, information: dict[str, Any]) -> Any:
-        """Return the shapes of what `pack` took."""
-        model = jax.eval_shape(self.experiment.initialize, jax.random.key(0))
-        stage = self.problem.stages[information["stage"]]
-        return state_template(model, self.problem.regression.targets.dtype, stage)
-
-    def unpack(self, tree: Any, information: dict[str, Any]) -> TrainingSnapshot:
-        """Return the snapshot again."""
-        return TrainingSnapshot(information["stage"], tree)
 
 
 def _report(

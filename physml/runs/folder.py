@@ -1,5 +1,6 @@
 """The folder of a run: result, records, pictures, checkpoint."""
 
+import io
 import json
 import os
 import platform
@@ -8,6 +9,8 @@ from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from physml.failures import expected
 from physml.training.checkpoint import MANIFEST, write_atomically
@@ -64,6 +67,12 @@ class RunFolder:
         """Write result.json, all or nothing."""
         text = json.dumps(result, indent=2, allow_nan=False) + "\n"
         write_atomically(self.path / RESULT, text.encode())
+
+    def write_arrays(self, name: str, **arrays: np.ndarray) -> None:
+        """Write an npz file, all or nothing."""
+        content = io.BytesIO()
+        np.savez(content, allow_pickle=False, **arrays)
+        write_atomically(self.path / name, content.getvalue())
 
 
 def open_folder(out: Path | None, experiment: str, *, resume: bool) -> RunFolder:

@@ -33,7 +33,7 @@ def draw_levels(
     axes = figure.subplots()
     plot_levels(axes, x, experiment.potential(x), levels)
     axes.set_title(experiment.title)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def plot_levels(
@@ -117,7 +117,7 @@ def draw_convergence(
         axes.set_xlabel("optimizer step")
         axes.grid(alpha=0.3)
     right.legend()
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def draw_fit(
@@ -154,7 +154,7 @@ def draw_fit(
     right.set_title(f"largest error {np.abs(couplings[0] - couplings[1]).max():.1e}")
     for axes in (left, right):
         axes.legend()
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def draw_fit_convergence(
@@ -187,10 +187,11 @@ def draw_fit_convergence(
         axes.set_xlabel("optimizer step")
         axes.grid(alpha=0.3)
         axes.legend()
-    _save(figure, path)
+    save_figure(figure, path)
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure, all or nothing."""
     temporary = path.with_name(path.stem + ".tmp.png")
     try:
         figure.savefig(temporary, dpi=150)

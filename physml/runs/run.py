@@ -23,7 +23,6 @@ from physml.training.checkpoint import (
     read_manifest,
     save_checkpoint,
 )
-from physml.training.records import Records
 
 NOT_COMPARED = {"out", "resume", "quick", "time_limit"}
 NOT_COMPARED |= {"communicator", "devices", "threads"}  # any ranks may resume
@@ -83,7 +82,7 @@ class Computation(Protocol):
         """The most steps that the run may take."""
         ...
 
-    def rows(self, snapshot: Any, records: Records) -> list[dict[str, Any]]:
+    def rows(self, snapshot: Any, records: Any) -> list[dict[str, Any]]:
         """Return the lines of records.jsonl for new records."""
         ...
 
@@ -147,6 +146,8 @@ class Run:
     def perform(self, compute: Callable[..., Result]) -> Result:
         """Compute from the start or from the checkpoint, with a checkpoint at the end.
 
+        One is written as well if the computation fails.
+
         Parameters
         ----------
         compute
@@ -156,10 +157,11 @@ class Run:
         is_root = self.communicator.is_root
         with watched_signals() as flag, progress_line(total, is_shown=is_root) as line:
             observer = partial(self._observe, flag, line)
-            result = compute(observer=observer, snapshot=self._snapshot)
-        if self._unsaved is not None:
-            self._save(self._unsaved)
-        return result
+            try:
+                return compute(observer=observer, snapshot=self._snapshot)
+            finally:
+                if self._unsaved is not None:
+                    self._save(self._unsaved)
 
     def finish(self, entries: dict[str, Any]) -> None:
         """Write the result and say where it is.
@@ -182,7 +184,7 @@ class Run:
         print(f"{self.seconds:.1f} s. Results and pictures are in {self.folder.path}")
 
     def _observe(
-        self, flag: SignalFlag, line: ProgressLine, snapshot: Any, records: Records
+        self, flag: SignalFlag, line: ProgressLine, snapshot: Any, records: Any
     ) -> bool:
         """Note the records, save now and then, and stop if a signal came."""
         new = self.computation.rows(snapshot, records)

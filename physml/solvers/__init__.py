@@ -27,6 +27,10 @@ from physml.solvers.rayleigh_ritz import (
     extended_rounding,
     rayleigh_ritz,
 )
+from physml.solvers.reduced_shifted_krylov import (
+    ShiftedElements,
+    reduced_shifted_krylov,
+)
 from physml.solvers.selected_inversion import recursive_diagonal_resolvent
 from physml.solvers.spectral_interval import SpectralInterval, spectral_interval
 from physml.solvers.subspace import overlaps, project_out
@@ -37,6 +41,7 @@ __all__ = [
     "Levels",
     "LinearSolution",
     "RitzLevels",
+    "ShiftedElements",
     "SliceOrder",
     "SpectralInterval",
     "block_tridiagonal",
@@ -57,6 +62,7 @@ __all__ = [
     "project_out",
     "rayleigh_ritz",
     "recursive_diagonal_resolvent",
+    "reduced_shifted_krylov",
     "slice_order",
     "solve_linear_systems",
     "spectral_interval",

@@ -41,6 +41,7 @@ class LanczosSteps(NamedTuple):
     coupling: jax.Array  # b_k+1, (c, ...); its rounding level where the process ends
     is_valid: jax.Array  # whether v_k exists, (c, ...)
     elements: jax.Array | None  # <u_m|v_k>, (c, ..., m)
+    last_coupling: jax.Array  # b_k, (c, ...)
 
 
 def lanczos_start(columns: jax.Array) -> tuple[LanczosState, jax.Array]:
@@ -94,9 +95,9 @@ def _lanczos_step(
     rounding = ROUNDING_LEVEL * jnp.finfo(b.dtype).eps * (jnp.abs(a) + b)
     goes_on = is_valid & ~(b_next <= rounding)  # NaN goes on and is seen
     inverse = jnp.where(goes_on, 1 / jnp.where(goes_on, b_next, 1.0), 0.0)
-    steps = LanczosSteps(
-        a, jnp.maximum(b_next, rounding), is_valid, row_elements(rows, v)
-    )
+    least = jnp.finfo(b.dtype).tiny ** 0.25  # so that its inverse squared is finite
+    coupling = jnp.where(goes_on, b_next, jnp.maximum(rounding, least))
+    steps = LanczosSteps(a, coupling, is_valid, row_elements(rows, v), b)
     b_next = jnp.where(goes_on, b_next, 0.0)
     return LanczosState(v, _scaled(w, inverse), b_next, goes_on), steps
 

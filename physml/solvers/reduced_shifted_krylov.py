@@ -14,6 +14,11 @@ import jax
 import jax.numpy as jnp
 
 from physml.operators.linear_operator import LinearOperator
+from physml.solvers.continued_fraction import (
+    FractionState,
+    fraction_chunk,
+    fraction_start,
+)
 from physml.solvers.lanczos import (
     LanczosState,
     LanczosSteps,
@@ -46,7 +51,7 @@ class _Process(NamedTuple):
 
     step: jax.Array
     vectors: LanczosState
-    shifted: ShiftedState
+    shifted: ShiftedState | FractionState
     shifts: jax.Array  # those that run in front, (padded,)
     order: jax.Array  # where each of them stood, (padded,)
     num_blocks: jax.Array  # that hold a shift that runs
@@ -89,11 +94,15 @@ def reduced_shifted_krylov(
     tolerance = jnp.asarray(tolerance, columns.real.dtype)
     padded = jnp.concatenate([shifts, jnp.ones(-len(shifts) % width, shifts.dtype)])
     vectors, norm = lanczos_start(columns)
-    num_rows = None if rows is None else len(rows)
+    shifted: ShiftedState | FractionState
+    if rows is None:
+        shifted = fraction_start(padded, norm.shape)
+    else:
+        shifted = shifted_start(padded, norm.shape, len(rows))
     process = _Process(
         step=jnp.zeros((), jnp.int32),
         vectors=vectors,
-        shifted=shifted_start(padded, norm.shape, num_rows),
+        shifted=shifted,
         shifts=padded,
         order=jnp.arange(len(padded)),
         num_blocks=jnp.full((), -(-len(shifts) // width)),
@@ -150,19 +159,19 @@ def _next_chunk(
 
 def _advance_blocks(
     process: _Process, steps: LanczosSteps, width: int, tolerance: jax.Array
-) -> ShiftedState:
+) -> ShiftedState | FractionState:
     """Take a chunk into account for the blocks in front."""
+    is_fraction = isinstance(process.shifted, FractionState)
+    take: Any = fraction_chunk if is_fraction else shifted_chunk
 
-    def advance(i: jax.Array, state: ShiftedState) -> ShiftedState:
+    def advance(i: jax.Array, state: Any) -> Any:
         cut = partial(
             jax.lax.dynamic_slice_in_dim,
             start_index=i * width,
             slice_size=width,
             axis=-1,
         )
-        new = shifted_chunk(
-            jax.tree.map(cut, state), cut(process.shifts), steps, tolerance
-        )
+        new = take(jax.tree.map(cut, state), cut(process.shifts), steps, tolerance)
         put = partial(
             jax.lax.dynamic_update_slice_in_dim, start_index=i * width, axis=-1
         )
@@ -185,7 +194,7 @@ def _elements(
 ) -> ShiftedElements:
     """Put all in the order of the arguments."""
     order = jnp.argsort(process.order)[:num_shifts]
-    state = jax.tree.map(lambda x: x[..., order], process.shifted)
+    state: Any = jax.tree.map(lambda x: x[..., order], process.shifted)
     value = state.value * factor[None, ..., None].astype(state.value.dtype)
     residual = jnp.sqrt(state.residual_squared)
     ended = ~process.vectors.is_valid[..., None]

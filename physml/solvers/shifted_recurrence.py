@@ -39,6 +39,7 @@ Departures, and why:
    them at the largest, an absolute one.
 5. Where the Krylov space is exhausted (b_k+1 = 0) the formulas give the exact solution
    and end.
+6. The row u = b has a cheaper form: see `physml.solvers.continued_fraction`.
 """
 
 from typing import NamedTuple
@@ -56,13 +57,13 @@ class ShiftedState(NamedTuple):
     lower: jax.Array  # b_k p_k-1(z), (..., s)
     last: jax.Array  # y_k-1 = conj(b_k p_k) / M_k, kept as conj(b_k p_k-1) / M_k
     residual_squared: jax.Array  # rho_k^2, relative, (..., s)
-    projection: jax.Array | None  # P_k-1, (m, ..., s); None if u = b
+    projection: jax.Array  # P_k-1, (m, ..., s)
     value: jax.Array  # X_k = <u|x_k> / |b|, (m, ..., s)
     num_steps: jax.Array  # how many this shift has made, (..., s)
 
 
 def shifted_start(
-    shifts: jax.Array, batch_shape: tuple[int, ...], num_rows: int | None
+    shifts: jax.Array, batch_shape: tuple[int, ...], num_rows: int
 ) -> ShiftedState:
     """Return the state before step 0.
 
@@ -73,14 +74,13 @@ def shifted_start(
     batch_shape
         That of the columns.
     num_rows
-        m; None for the one row u = b, which needs no elements.
+        m.
     """
     one = jnp.ones((*batch_shape, *shifts.shape), shifts.dtype)
     zero = jnp.zeros_like(one)
-    rows = jnp.zeros((num_rows or 1, *one.shape), shifts.dtype)
-    projection = None if num_rows is None else rows
+    rows = jnp.zeros((num_rows, *one.shape), shifts.dtype)
     steps = jnp.zeros(one.shape, jnp.int32)
-    return ShiftedState(one, zero, zero, one.real, projection, rows, steps)
+    return ShiftedState(one, zero, zero, one.real, rows, rows, steps)
 
 
 def shifted_chunk(
@@ -116,8 +116,8 @@ def shifted_step(
     so that :math:`X_{k+1} = X_k + \delta P_{k-1} + u_k y_k`.
     """
     p, lower, last, rho_squared, projection, value, num_steps = state
-    a, b, is_valid = (x[..., None] for x in numbers[:3])
-    is_running = is_valid & (rho_squared > tolerance**2)
+    a, b = numbers.diagonal[..., None], numbers.coupling[..., None]
+    is_running = numbers.is_valid[..., None] & (rho_squared > tolerance**2)
 
     z = jnp.broadcast_to(shifts, p.shape)
     zeta = jax.lax.complex(z.real - a, z.imag)
@@ -128,14 +128,9 @@ def shifted_step(
     growth = zeta * (y * last) + p.conj() * (
         _scaled(y, rho_squared) + _scaled(last, rho_squared_next)
     )
-    if (
-        projection is None or numbers.elements is None
-    ):  # u_k = <b|v_k> / |b| is 1 for k = 0, else 0
-        change = jnp.where(num_steps == 0, y, growth)[None]
-    else:
-        u = jnp.moveaxis(numbers.elements, -1, 0)[..., None]  # (m, ..., 1)
-        change = growth[None] * projection + _times(y[None], u)
-        projection = projection + _times(p[None], u)
+    u = jnp.moveaxis(jnp.asarray(numbers.elements), -1, 0)[..., None]  # (m, ..., 1)
+    change = growth[None] * projection + _times(y[None], u)
+    projection = projection + _times(p[None], u)
     lower = _scaled(p, b)
     return ShiftedState(
         polynomial=_scaled(upper, 1 / b),

@@ -20,11 +20,12 @@ class Regression:
     Parameters
     ----------
     function
-        Maps parameters and inputs (samples, ...) to outputs (samples,).
+        Maps parameters and inputs (samples, ...) to outputs (samples, ...).
     inputs
         A pytree of arrays, each with a first axis of samples.
     targets
-        Shape (samples,), in the unit of the outputs.
+        Shape (samples, ...), in the unit of the outputs. The error of a sample is the
+        mean over its further axes.
     communicator
         The ranks over which the samples of a loss are divided.
 
@@ -159,6 +160,7 @@ def _mean_squared_error(
     inputs, targets = samples.values
     outputs = function(communicator.replicate(parameters), inputs)
     squares = (outputs - targets) ** 2
+    squares = jnp.mean(squares, axis=tuple(range(1, squares.ndim)))
     if num_samples % communicator.size:  # some blocks are padded
         squares = jnp.where(samples.mask, squares, jnp.zeros_like(squares))
     return communicator.sum(jnp.sum(squares)) / num_samples

@@ -175,7 +175,7 @@ def test_single_precision_stays_single(dtype):
 def test_true_residuals_are_those_of_the_recurrence():
     z = np.concatenate([LINE + 0.1j, LINE[:4] - 0.02j])
     result = greens_function(
-        rotated(np.arange(40) / 8 - 2.5), z, column=1, true_residuals=True
+        rotated(np.arange(40) / 8 - 2.5), z, row=2, column=1, true_residuals=True
     )
     np.testing.assert_allclose(
         result.true_residual, result.relative_residual, atol=1e-13

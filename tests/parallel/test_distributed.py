@@ -29,6 +29,10 @@ try:
     communicator.require_agreement({"steps": process})
 except ValueError as error:
     print(error)
+try:
+    choose_communicator("sharded", num_devices=1)
+except ValueError as error:
+    print(error)
 """
 
 
@@ -46,3 +50,4 @@ def test_two_processes_are_two_ranks(run_python):
     for done in (run.result() for run in runs):
         assert done.returncode == 0, done.stdout
         assert "steps = 0 on rank 0 and 1 on rank 1" in done.stdout
+        assert "got 1 of the devices of 2 processes" in done.stdout

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from physml.training import read_manifest
@@ -19,6 +20,10 @@ pytestmark = pytest.mark.slow
 # last bit part soon.
 LEVELS = ("experiments/harmonic_oscillator.py", "--quick", "--steps", "1000")
 FIT = ("experiments/smearing_fit.py", "--quick")
+MAP = ("experiments/local_density_of_states.py", "--quick")
+MAP_BY_SITES = (*MAP, "--method", "krylov", "--batch", "4")
+GAP = ("experiments/bogoliubov_de_gennes.py", "--quick", "--defect", "vortex")
+ALL = {"levels": LEVELS, "fit": FIT, "map": MAP, "sites": MAP_BY_SITES, "gap": GAP}
 
 
 def result_of(folder):
@@ -30,8 +35,11 @@ def energies_of(folder):
 
 
 def numbers_of(folder):
-    """Return what a run found: energies, or couplings."""
+    """Return what a run found: energies, couplings, or a map."""
     result = result_of(folder)
+    if (folder / "ldos.npz").exists():
+        with np.load(folder / "ldos.npz", allow_pickle=False) as file:
+            return file["ldos"].ravel()
     return (
         result["learned_couplings"] if "levels" not in result else energies_of(folder)
     )
@@ -53,7 +61,7 @@ def alone(tmp_path_factory):
 
 
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize("options", [LEVELS, FIT], ids=["levels", "fit"])
+@pytest.mark.parametrize("options", ALL.values(), ids=ALL)
 @pytest.mark.parametrize("num_ranks", [1, 2, 3])
 def test_ranks_find_what_one_process_finds(
     run_ranks, alone, tmp_path, options, num_ranks
@@ -72,7 +80,7 @@ def test_ranks_find_what_one_process_finds(
 
 
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize("options", [LEVELS, FIT], ids=["levels", "fit"])
+@pytest.mark.parametrize("options", ALL.values(), ids=ALL)
 def test_devices_find_what_one_process_finds(run_python, alone, tmp_path, options):
     exact = alone(options)
     done = run_python(*options, "--devices", "2", "--out", str(tmp_path), timeout=200)
@@ -120,6 +128,25 @@ def test_killed_rank_and_fewer_ranks_afterwards_lose_nothing(
     assert energies_of(tmp_path) == pytest.approx(exact, rel=0, abs=1e-10)
     lines = (tmp_path / "records.jsonl").read_text().splitlines()
     assert lines[:num_saved] == saved
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds the ranks in /proc")
+def test_map_of_killed_ranks_is_finished_by_fewer(
+    run_ranks, start_ranks, alone, tmp_path
+):
+    options = (*MAP_BY_SITES, "--broadening", "0.001", "--size", "2000")
+    exact = alone(options)
+    options = (*options, "--threads", "1", "--out", str(tmp_path))
+    process = start_ranks(3, *options)
+    wait_for((tmp_path / "checkpoint" / "manifest.json").exists)
+    os.kill(ranks_in(tmp_path)[1], signal.SIGKILL)
+    process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert 0 < read_manifest(tmp_path / "checkpoint")["rows"] < 2000
+    done = run_ranks(2, *options, "--resume", timeout=200)
+    assert done.returncode == 0, done.stdout
+    assert numbers_of(tmp_path) == pytest.approx(exact, rel=0, abs=1e-10)
 
 
 ENDLESS = (LEVELS[0], "--quick", "--optimizer", "adam", "--steps", "1000000")

@@ -1,55 +1,20 @@
 """The experiments as a user meets them: options, files, exit codes, resuming."""
 
-import importlib.util
 import json
 import shutil
 import signal
-import subprocess
-import sys
-import time
-from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pytest
+from command_lines import (
+    result_of,
+    run,
+    start,
+    wait_for_checkpoint,
+    wait_for_records,
+)
 
-EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 SMALL = ["--points", "63", "--levels", "2", "--hidden", "8", "--optimizer", "adam"]
-
-
-def load(name):
-    specification = importlib.util.spec_from_file_location(
-        name, EXPERIMENTS / f"{name}.py"
-    )
-    module = importlib.util.module_from_spec(specification)
-    sys.modules[name] = module  # tyro reads the docstrings of options from the source
-    specification.loader.exec_module(module)
-    return module
-
-
-def run(name, *arguments):
-    """Run an experiment in this process; return its exit code."""
-    from physml.runs.command_line import run_experiment
-
-    module = load(name)
-    configuration, function = {
-        "harmonic_oscillator": ("HarmonicOscillatorConfiguration", "run_levels"),
-        "potential_levels": ("PotentialLevelsConfiguration", "run_levels"),
-        "smearing_fit": ("SmearingFitConfiguration", "run_fit"),
-    }[name]
-    try:
-        run_experiment(
-            partial(getattr(module, function), make_experiment=module.make_experiment),
-            getattr(module, configuration),
-            [str(argument) for argument in arguments],
-        )
-    except SystemExit as leaving:
-        return leaving.code
-    return 0
-
-
-def result_of(folder):
-    return json.loads((folder / "result.json").read_text())
 
 
 def test_everything_that_a_run_leaves_behind(tmp_path, capsys):
@@ -288,33 +253,6 @@ def test_a_fit_is_resumed_with_its_own_options_only(tmp_path, capsys):
 # Real processes from here on.
 
 LONG = [*SMALL, "--steps", "3000"]
-
-
-def start(*arguments, launcher=(), name="harmonic_oscillator"):
-    script = EXPERIMENTS / f"{name}.py"
-    return subprocess.Popen(
-        [str(part) for part in (*launcher, sys.executable, script, *arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def wait_for_records(folder, num_rows):
-    path = folder / "records.jsonl"
-    deadline = time.monotonic() + 100
-    while time.monotonic() < deadline:
-        if path.exists() and path.read_bytes().count(b"\n") >= num_rows:
-            return
-        time.sleep(0.02)
-    raise TimeoutError(f"{num_rows} records did not come")
-
-
-def wait_for_checkpoint(folder):
-    deadline = time.monotonic() + 100
-    while not (folder / "checkpoint" / "manifest.json").exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 # A slow descent in batches, so that there is time to kill it.

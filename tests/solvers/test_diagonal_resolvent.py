@@ -10,8 +10,8 @@ import scipy.sparse
 
 from physml.operators import as_operator
 from physml.pullbacks import check_pullback
-from physml.solvers import block_tridiagonal as slices
 from physml.solvers import selected_inversion
+from physml.solvers.block_tridiagonal import block_tridiagonal, slice_order
 from physml.solvers.eigenvector_sum import dense_diagonal_resolvent
 
 Z = jnp.asarray(np.linspace(-3, 3, 9) + np.array([0.1, -0.1, 1.0] * 3) * 1j)
@@ -39,8 +39,8 @@ def exact_diagonal(matrix, z):
 
 
 def recursive(operator, z):
-    order = slices.slice_order(operator)
-    blocks = jax.jit(slices.block_tridiagonal)(operator, order)
+    order = slice_order(operator)
+    blocks = jax.jit(block_tridiagonal)(operator, order)
     return selected_inversion.recursive_diagonal_resolvent(blocks, z)
 
 
@@ -111,14 +111,14 @@ def of_matrix(method, matrix, order):
     operator = as_operator(matrix)
     if method == "dense":
         return dense_diagonal_resolvent(operator, Z).values
-    blocks = slices.block_tridiagonal(operator, order)
+    blocks = block_tridiagonal(operator, order)
     return selected_inversion.recursive_diagonal_resolvent(blocks, Z).values
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_under_jit_and_vmap(method):
     chain = as_operator(banded(6, 1, np.float64))
-    order = slices.slice_order(chain)
+    order = slice_order(chain)
     potentials = jnp.asarray(np.random.default_rng(1).normal(size=(3, 6)))
     values = jax.jit(
         jax.vmap(lambda v: of_matrix(method, chain.matrix + jnp.diag(v), order))
@@ -138,12 +138,12 @@ def test_derivative_is_that_of_the_dense_formula(method, dtype, width):
     rng = np.random.default_rng(3)
     cotangent = rng.normal(size=(9, n)) + 1j * rng.normal(size=(9, n))
     operator = as_operator(matrix)
-    order = slices.slice_order(operator)
+    order = slice_order(operator)
 
     def values(matrix, z):
         if method == "dense":
             return dense_diagonal_resolvent(as_operator(matrix), z).values
-        blocks = slices.block_tridiagonal(as_operator(matrix), order)
+        blocks = block_tridiagonal(as_operator(matrix), order)
         return selected_inversion.recursive_diagonal_resolvent(blocks, z).values
 
     pull = jax.jit(lambda matrix, z, c: jax.vjp(values, matrix, z)[1](c))
@@ -194,7 +194,7 @@ def test_hand_written_rule_of_the_sum_over_eigenvectors():
 def test_batches_of_energies_change_nothing():
     matrix = banded(12, 2, np.float64)
     blocks_of = jax.tree_util.Partial(
-        slices.block_tridiagonal, order=slices.slice_order(as_operator(matrix))
+        block_tridiagonal, order=slice_order(as_operator(matrix))
     )
 
     @partial(jax.jit, static_argnums=1)
@@ -215,12 +215,12 @@ def test_batches_of_energies_change_nothing():
 
 def test_order_is_the_narrower_of_two():
     chain = as_operator(np.eye(9, k=1) + np.eye(9, k=-1))
-    assert slices.slice_order(chain).width == 1
+    assert slice_order(chain).width == 1
     shuffled = as_operator(banded(60, 2, np.float64))
-    assert slices.slice_order(shuffled).width <= 4
+    assert slice_order(shuffled).width <= 4
     lattice = np.eye(5, k=1) + np.eye(5, k=-1)
     square = np.kron(lattice, np.eye(5)) + np.kron(np.eye(5), lattice)
-    assert slices.slice_order(as_operator(square)).width == 5
+    assert slice_order(as_operator(square)).width == 5
 
 
 def test_zeros_that_a_derivative_may_change_belong_to_the_pattern():
@@ -233,7 +233,7 @@ def test_zeros_that_a_derivative_may_change_belong_to_the_pattern():
             size=6,
             dtype=float,
         )
-        widths.append(slices.slice_order(operator).width)
+        widths.append(slice_order(operator).width)
         return hopping
 
     widths: list[int] = []
@@ -247,11 +247,11 @@ def test_zeros_that_a_derivative_may_change_belong_to_the_pattern():
 def test_hand_written_rule_of_the_sweeps(dtype, n, width):
     """Elements of H are independent here: the rule holds for any matrix."""
     matrix = banded(n, width, dtype)
-    order = slices.slice_order(as_operator(matrix))
+    order = slice_order(as_operator(matrix))
     z = Z[:3]
 
     def values(matrix, z):
-        blocks = slices.block_tridiagonal(as_operator(matrix), order)
+        blocks = block_tridiagonal(as_operator(matrix), order)
         return selected_inversion.recursive_diagonal_resolvent(blocks, z).values
 
     assert check_pullback(values, jnp.asarray(matrix), z)

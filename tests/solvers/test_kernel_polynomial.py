@@ -121,27 +121,27 @@ def test_infinite_chain():
 
 
 def test_kernels():
-    """Both start at one; Jackson's is positive, the other one a Lorentzian."""
-    num_moments, interval = 300, SpectralInterval(jnp.asarray(0.0), jnp.asarray(1.0))
-    moments = jnp.cos(jnp.arange(1.0 * num_moments) * np.arccos(0.3))[
-        None
-    ]  # a level at 0.3
-    energies = jnp.linspace(-0.999, 0.999, 4001)
-    for kernel in (jackson_kernel(num_moments), lorentz_kernel(num_moments, 4.0)):
-        assert kernel[0] == pytest.approx(1.0)
-        density = np.asarray(chebyshev_density(moments, energies, interval, kernel)[0])
-        assert np.trapezoid(density, energies) == pytest.approx(1.0, abs=2e-3)
-    width = np.pi / num_moments * np.sqrt(1 - 0.09)
-    density = chebyshev_density(
-        moments, energies, interval, jackson_kernel(num_moments)
+    """A level at y: norm, variance in closed form to O(1/N^2), sign; a Lorentzian."""
+    n, y = 300, 0.3
+    interval = SpectralInterval(jnp.asarray(0.0), jnp.asarray(1.0))
+    moments = jnp.cos(jnp.arange(1.0 * n) * np.arccos(y))[None]
+    angle = (
+        (np.arange(1000) + 0.5) * np.pi / 1000
+    )  # Gauss-Chebyshev quadrature is exact
+    x = jnp.asarray(np.cos(angle))
+    weights = np.pi / 1000 * np.sin(angle)
+    jackson, lorentz = (
+        np.asarray(chebyshev_density(moments, x, interval, kernel)[0])
+        for kernel in (jackson_kernel(n), lorentz_kernel(n, 4.0))
     )
-    assert density.min() > -1e-9
-    peak = 1 / (np.sqrt(2 * np.pi) * width)
-    assert density.max() == pytest.approx(peak, rel=0.01)
-    eta = 4.0 / num_moments * np.sqrt(1 - 0.09)
-    lorentz = lorentz_kernel(num_moments, 4.0)
-    density = chebyshev_density(moments, energies, interval, lorentz)
-    assert density.max() == pytest.approx(1 / (np.pi * eta), rel=0.05)
+    assert weights @ jackson == pytest.approx(1, abs=1e-12)
+    assert weights @ lorentz == pytest.approx(1, abs=1e-12)
+    variance = (n - y**2 * (n - 1)) / (2 * (n + 1)) * (1 - np.cos(2 * np.pi / (n + 1)))
+    found = weights @ (jackson * (np.asarray(x) - y) ** 2)
+    assert found == pytest.approx(variance, rel=1 / n**2)
+    assert jackson.min() > -1e-9
+    eta = 4.0 / n * np.sqrt(1 - y**2)
+    assert lorentz.max() == pytest.approx(1 / (np.pi * eta), rel=0.05)
 
 
 def test_outside_of_the_interval_there_are_no_states():

@@ -1,0 +1,139 @@
+"""Find the impurities that make a given map of local densities of states."""
+
+import time
+
+import jax
+import numpy as np
+
+from physml.greens_functions import greens_function
+from physml.hamiltonians.tight_binding import tight_binding
+from physml.lattices import chain
+from physml.parallel import SERIAL, Communicator
+from physml.precision import enable_x64
+from physml.pullbacks import PullbackReport, check_pullback
+from physml.runs.inverse_design_problem import (
+    InverseDesignConfiguration,
+    InverseDesignProblem,
+    inverse_design_problem,
+)
+from physml.runs.minimization import MinimizationComputation
+from physml.runs.ranks import say_on_root
+from physml.runs.run import Run, open_run
+from physml.training.minimization import MinimizeResult
+
+CHECKED_SITES = 6  # of the chain on which the pullback is checked
+
+
+def run_inverse_design(
+    configuration: InverseDesignConfiguration, communicator: Communicator = SERIAL
+) -> MinimizeResult:
+    """Search, and write result, records, pictures and checkpoint.
+
+    Parameters
+    ----------
+    configuration
+        The options.
+    communicator
+        The ranks over which the energies are divided; the root alone writes.
+
+    Returns
+    -------
+    The minimization; its `parameters` are the potentials.
+
+    Raises
+    ------
+    ValueError
+        If an option is out of its range; nothing is written then.
+    RunFailure
+        If the run could not be finished.
+    """
+    started = time.monotonic()
+    enable_x64()
+    problem = inverse_design_problem(configuration, communicator)
+    say_on_root(
+        communicator,
+        f"{configuration.impurities} impurities on a {configuration.lattice} of "
+        f"{problem.hidden.size} sites, from {configuration.energies} energies of the "
+        "local density of states of each",
+    )
+    run = open_run(
+        "ldos_inverse_design",
+        configuration,
+        MinimizationComputation(
+            problem.stages,
+            jax.eval_shape(lambda: problem.start),
+            problem.hidden_map.dtype,
+        ),
+        started=started,
+        communicator=communicator,
+    )
+    if communicator.is_root:
+        print(_checked_pullback(), flush=True)
+    result = run.perform(problem.solve)
+    if communicator.is_root:
+        _report(run, problem, result)
+    return result
+
+
+def _checked_pullback() -> PullbackReport:
+    """Check the derivative of a Green's function on a short chain."""
+    lattice = chain(CHECKED_SITES)
+
+    def diagonal_element(potential: jax.Array) -> jax.Array:
+        operator = tight_binding(lattice, potential=potential, boundary="open")
+        return greens_function(
+            operator, np.array([0.3 + 0.5j, 1.0 + 0.5j]), column=2
+        ).value
+
+    potential = np.linspace(-1.0, 1.0, CHECKED_SITES)
+    return check_pullback(diagonal_element, potential, relative_tolerance=1e-8)
+
+
+def _report(run: Run, problem: InverseDesignProblem, result: MinimizeResult) -> None:
+    """Write the result and the pictures, print the table."""
+    # half a second of import time that the first line need not wait for
+    from physml.runs.inverse_design_pictures import (
+        draw_convergence,
+        draw_maps,
+        draw_potentials,
+    )
+
+    hidden, found = np.asarray(problem.hidden), np.asarray(result.parameters)
+    found_map = np.asarray(problem.map(result.parameters))
+    folder = run.folder.path
+    shape = problem.hamiltonian.geometry.shape
+    draw_maps(
+        folder / "maps.png",
+        np.asarray(problem.energies),
+        np.asarray(problem.hidden_map),
+        found_map,
+    )
+    draw_potentials(folder / "potentials.png", hidden, found, shape)
+    draw_convergence(folder / "convergence.png", run.rows)
+    error = float(np.abs(found - hidden).max())
+    print(_table(hidden, found))
+    print(f"Largest error {error:.1e}; after {result.steps} steps {result.outcome}.")
+    if error > 1e-6:
+        print(
+            "The potentials are not found: a local minimum, or an unfinished search. "
+            "Raise --first-broadening, --steps or --energies."
+        )
+    run.finish(
+        {
+            "hidden_potentials": hidden.tolist(),
+            "found_potentials": found.tolist(),
+            "max_error": error,
+            "loss": result.value,
+            "gradient": result.measure,
+            "iterations": result.steps,
+            "outcome": result.outcome.name.lower(),
+        }
+    )
+
+
+def _table(hidden: np.ndarray, found: np.ndarray) -> str:
+    """Return a line for each hidden impurity."""
+    lines = ["site    hidden potential        found"]
+    for site in np.flatnonzero(hidden):
+        lines.append(f"{site:4d}  {hidden[site]:18.12f}  {found[site]:18.12f}")
+    return "\n".join(lines)

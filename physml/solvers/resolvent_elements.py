@@ -1,0 +1,168 @@
+r"""Elements <u|(z - H)^-1|b> of many shifts z, with hand-written derivatives.
+
+The forward is `physml.solvers.reduced_shifted_krylov`. Its pullback has several routes,
+which agree to the tolerance:
+
+* "chebyshev" (`physml.solvers.chebyshev_adjoint`): one stable recurrence for all
+  shifts, whose cost does not grow with their number;
+* "resolvent" (`physml.solvers.resolvent_adjoint`): full solutions of each shift;
+* "lanczos" (`physml.solvers.lanczos_adjoint`): the adjoint of the Lanczos recurrence
+  itself, sound as long as its vectors keep their orthogonality;
+* "auto": of the first two the cheaper one.
+
+Derivation: docs/derivations/greens_function.md.
+"""
+
+from functools import lru_cache, partial
+from typing import Any, Literal, get_args
+
+import jax
+import jax.numpy as jnp
+
+from physml.failures import expected
+from physml.operators.floating_leaves import floating_leaves
+from physml.operators.linear_operator import LinearOperator
+from physml.pullbacks import with_pullback
+from physml.solvers.chebyshev_adjoint import pull_by_series, resolvent_series
+from physml.solvers.lanczos_adjoint import pull_by_lanczos
+from physml.solvers.reduced_shifted_krylov import (
+    ShiftedElements,
+    reduced_shifted_krylov,
+)
+from physml.solvers.resolvent_adjoint import pull_by_solutions
+from physml.solvers.resolvent_pullback import Cotangents, PullbackProblem, cast
+from physml.solvers.spectral_interval import spectral_interval
+
+INTERVAL_STEPS = 60  # of Lanczos, towards the ends of the spectrum
+
+DerivativeRoute = Literal["auto", "chebyshev", "resolvent", "lanczos"]
+
+
+def resolvent_elements(
+    operator: LinearOperator,
+    shifts: jax.Array,
+    columns: jax.Array,
+    rows: jax.Array | None = None,
+    *,
+    tolerance: float | jax.Array = 1e-10,
+    max_iterations: int,
+    derivative: DerivativeRoute = "auto",
+) -> ShiftedElements:
+    """Return <u|(z - H)^-1|b>, differentiable in reverse mode.
+
+    Parameters
+    ----------
+    operator, shifts, columns, rows, tolerance, max_iterations
+        As in `reduced_shifted_krylov`. Differentiable are the floating leaves of the
+        operator (for changes that keep H Hermitian), shifts, columns, and rows that are
+        vectors.
+    derivative
+        The route of the pullback.
+
+    Raises
+    ------
+    ValueError
+        For another route.
+    """
+    if derivative not in get_args(DerivativeRoute):
+        raise expected(
+            f"a derivative among {', '.join(get_args(DerivativeRoute))}",
+            repr(derivative),
+            "take 'auto'",
+        )
+    tolerance = jnp.asarray(tolerance, shifts.real.dtype)
+    attached = _attached(max_iterations, derivative)
+    return attached(operator, shifts, columns, rows, tolerance)
+
+
+@lru_cache
+def _attached(max_iterations: int, route: DerivativeRoute) -> Any:
+    def elements(
+        operator: LinearOperator,
+        shifts: jax.Array,
+        columns: jax.Array,
+        rows: jax.Array | None,
+        tolerance: jax.Array,
+    ) -> ShiftedElements:
+        return reduced_shifted_krylov(
+            operator,
+            shifts,
+            columns,
+            rows,
+            tolerance=tolerance,
+            max_iterations=max_iterations,
+        )
+
+    backward = partial(_pull, max_iterations, route)
+    return with_pullback(elements, backward, name="resolvent_elements")
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _pull(
+    max_iterations: int, route: DerivativeRoute, arguments: tuple, cotangent: Any
+) -> tuple:
+    operator, shifts, columns, rows, tolerance = arguments
+    size = columns.shape[-1]
+    problem = PullbackProblem(
+        operator,
+        shifts,
+        columns.reshape(-1, size),
+        rows,
+        cotangent.value.reshape(-1, *cotangent.value.shape[-2:]),
+        tolerance,
+        max_iterations,
+    )
+    pulled = _ROUTES[route](problem)
+    return (
+        floating_leaves(operator).as_cotangent(pulled.leaves),
+        _pull_to_shifts(problem, shifts.dtype),
+        pulled.columns.reshape(columns.shape),
+        None if rows is None or problem.has_sites else pulled.rows,
+        jnp.zeros_like(tolerance),
+    )
+
+
+def _pull_to_shifts(problem: PullbackProblem, dtype: jnp.dtype) -> jax.Array:
+    """Return the sum of g dG/dz: the recurrence once more, with a tangent of z."""
+
+    def value(shifts: jax.Array) -> jax.Array:
+        return reduced_shifted_krylov(
+            problem.operator,
+            shifts,
+            problem.columns,
+            problem.rows,
+            tolerance=problem.tolerance,
+            max_iterations=problem.max_iterations,
+        ).value
+
+    shifts = problem.shifts
+    _, slope = jax.jvp(value, (shifts,), (jnp.ones_like(shifts),))
+    return cast(jnp.sum(problem.cotangent * slope, axis=(0, 2)), dtype)
+
+
+def _pull_chebyshev(problem: PullbackProblem) -> Cotangents:
+    interval = spectral_interval(problem.operator, num_steps=INTERVAL_STEPS)
+    series = resolvent_series(problem.shifts, problem.cotangent, interval)
+    return pull_by_series(problem, series, interval)
+
+
+def _pull_auto(problem: PullbackProblem) -> Cotangents:
+    """Take the series unless it needs more work than the solutions."""
+    interval = spectral_interval(problem.operator, num_steps=INTERVAL_STEPS)
+    series = resolvent_series(problem.shifts, problem.cotangent, interval)
+    degrees = series.num_degrees(problem.tolerance)
+    num_steps = jnp.minimum(degrees, problem.operator.size)
+    by_solutions = num_steps * len(problem.shifts) * 2
+    return jax.lax.cond(
+        4 * degrees <= by_solutions + 4 * num_steps,
+        lambda: pull_by_series(problem, series, interval),
+        lambda: pull_by_solutions(problem),
+    )
+
+
+_ROUTES = {
+    "auto": _pull_auto,
+    "chebyshev": _pull_chebyshev,
+    "resolvent": pull_by_solutions,
+    "lanczos": pull_by_lanczos,
+}

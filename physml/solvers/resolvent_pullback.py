@@ -1,0 +1,90 @@
+"""What a pullback of resolvent elements is given, and what it returns."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from physml.operators.floating_leaves import Leaves
+from physml.operators.linear_operator import LinearOperator
+
+
+class PullbackProblem(NamedTuple):
+    """Elements <u_m|(z - H)^-1|b> and the cotangents g of them.
+
+    The derivatives are those of Re sum g <u|(z - H)^-1|b>, as JAX has them.
+    """
+
+    operator: LinearOperator  # H
+    shifts: jax.Array  # z, (num_z,)
+    columns: jax.Array  # b, (num_columns, n)
+    rows: jax.Array | None  # sites (m,), vectors u (m, n); None: u = b, one row
+    cotangent: jax.Array  # g, (num_columns, num_z, m)
+    tolerance: jax.Array
+    max_iterations: int
+
+    @property
+    def has_sites(self) -> bool:
+        """Whether rows are numbers of sites."""
+        return self.rows is not None and jnp.issubdtype(self.rows.dtype, jnp.integer)
+
+    @property
+    def is_real(self) -> bool:
+        """Whether H, and with it all vectors, are real."""
+        return not jnp.iscomplexobj(self.columns)
+
+    def row_vectors(self, coefficients: jax.Array) -> jax.Array:
+        """Return sum_m c_m u_m for each column; c (num_columns, m)."""
+        if self.rows is None:
+            return coefficients * self.columns
+        if self.has_sites:
+            zero = jnp.zeros(self.columns.shape, coefficients.dtype)
+            return zero.at[:, self.rows].add(coefficients)
+        dtype = self.columns.dtype
+        return coefficients.astype(dtype) @ self.rows.astype(dtype)
+
+    def no_rows(self) -> jax.Array:
+        """Return a cotangent of zero of the rows; a number for sites."""
+        if self.has_sites:
+            return jnp.zeros((), self.columns.dtype)
+        return jnp.zeros_like(self.columns if self.rows is None else self.rows)
+
+    def row_cotangent(self, weights: jax.Array, vectors: jax.Array) -> jax.Array:
+        r"""Return the cotangent of u in Re sum c <u|v>: that of its conjugate, turned.
+
+        Parameters
+        ----------
+        weights
+            c, shape (num_columns, m).
+        vectors
+            v, shape (num_columns, n).
+        """
+        if self.has_sites:
+            return jnp.zeros((), self.columns.dtype)
+        vectors = vectors.astype(weights.dtype)
+        if self.rows is None:
+            return cast((weights * vectors).conj(), self.columns.dtype)
+        return cast((weights.T @ vectors).conj(), self.rows.dtype)
+
+    def cotangents(
+        self, leaves: Leaves, columns: jax.Array, rows: jax.Array
+    ) -> "Cotangents":
+        """Return all of them; if u = b, the rows' share goes to the columns."""
+        if self.rows is None:
+            return Cotangents(leaves, columns + rows, jnp.zeros((), columns.dtype))
+        return Cotangents(leaves, columns, rows)
+
+
+class Cotangents(NamedTuple):
+    """Of the leaves of the operator, of the columns, and of rows that are vectors."""
+
+    leaves: Leaves
+    columns: jax.Array
+    rows: jax.Array
+
+
+def cast(values: jax.Array, dtype: jnp.dtype) -> jax.Array:
+    """Change the dtype; the real part where it is real."""
+    if jnp.issubdtype(dtype, jnp.complexfloating):
+        return values.astype(dtype)
+    return values.real.astype(dtype)
