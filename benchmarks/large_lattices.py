@@ -168,7 +168,8 @@ def start(task: str, threads: int, *arguments: Any) -> dict[str, Any]:
         [*command, json.dumps(arguments)], stdout=subprocess.PIPE, text=True, check=True
     )
     found = json.loads(done.stdout.splitlines()[-1])
-    print(task, *arguments, f"on {threads} thread(s) done", flush=True)
+    numbers = {name: value for name, value in found.items() if name != "values"}
+    print(task, *arguments, f"on {threads} thread(s):", numbers, flush=True)
     return {"task": task, "threads": threads} | found
 
 

@@ -4,9 +4,9 @@
     python benchmarks/map_gradient.py --quick
 
 The gradient of sum w rho, w random, with respect to all on-site potentials, beside the
-value alone, both compiled, and beside a map outside of jit, where "krylov" takes half of
-the digits; in turns. It is checked against sums over eigenvectors: the
-derivative of G_ii with respect to the potential of k is G_ik G_ki.
+value alone, both compiled, and beside a map outside of jit, where "krylov" takes half
+of the digits; in turns. It is checked against sums over eigenvectors: the derivative of
+G_ii with respect to the potential of k is G_ik G_ki.
 """
 
 from collections.abc import Callable

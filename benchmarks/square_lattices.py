@@ -73,7 +73,7 @@ def main(options: Options) -> None:
     data = {}
     for side in sides:
         data[side] = measured(side, options.energies, rounds, options.longest)
-        print(side, data[side]["auto"], flush=True)
+        print(side, data[side], flush=True)
     title = f"Seconds for a map, {options.energies} energies, "
     title += f"{len(usable_cores())} core(s)"
     report(options.out, "square_lattices", {title: _table(data)}, data)
