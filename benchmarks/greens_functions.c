@@ -1,10 +1,12 @@
 /* Reduced shifted conjugate gradients as published, to compare with.
  *
  * Table III of arXiv:1607.03992, line by line, for all diagonal elements
- * G_ii(z) = <e_i|(z - H)^-1|e_i> of a real symmetric tridiagonal H, one site after
- * another. The seed system is A = -H, real, so that its vectors are real; rho, Pi and Xi
- * are complex. A shift is frozen at |rho| < FREEZE, and a site is done when all are
- * frozen. (The program stops when |r|^2 max |rho| < 1e-12, an absolute measure.)
+ * G_ii(z) = <e_i|(z - H)^-1|e_i> of a real symmetric H on a chain (stride 0) or on a
+ * square lattice of rows of length `stride`, one site after another. near[i] couples i - 1
+ * and i, far[i] couples i - stride and i; both are zero where there is no bond. The seed
+ * system is A = -H, real, so that its vectors are real; rho, Pi and Xi are complex. A shift
+ * is frozen when its residual |rho| |r| is below FREEZE, and a site is done when all are
+ * frozen. (The published program stops when |r|^2 max |rho| < 1e-12.)
  *
  * Compile: gcc -O3 -march=native -ffast-math -shared -fPIC greens_functions.c -o NAME.so
  */
@@ -13,13 +15,23 @@
 
 typedef double complex number;
 
+/* The operator; vectors have margins of zeros, 1 + stride numbers on both sides. */
+typedef struct {
+    const double *diagonal, *near, *far;
+    long n, stride;
+} lattice;
+
 /* y = -H p */
-static void apply(const double *diagonal, const double *hopping, const double *p,
-                  double *y, long n) {
-    y[0] = -(diagonal[0] * p[0] + hopping[0] * p[1]);
-    for (long i = 1; i < n - 1; i++)
-        y[i] = -(hopping[i - 1] * p[i - 1] + diagonal[i] * p[i] + hopping[i] * p[i + 1]);
-    y[n - 1] = -(hopping[n - 2] * p[n - 2] + diagonal[n - 1] * p[n - 1]);
+static void apply(const lattice *h, const double *p, double *y) {
+    const double *diagonal = h->diagonal, *near = h->near, *far = h->far;
+    const long n = h->n, s = h->stride;
+    if (!s)
+        for (long i = 0; i < n; i++)
+            y[i] = -(near[i] * p[i - 1] + diagonal[i] * p[i] + near[i + 1] * p[i + 1]);
+    else
+        for (long i = 0; i < n; i++)
+            y[i] = -(near[i] * p[i - 1] + diagonal[i] * p[i] + near[i + 1] * p[i + 1]
+                     + far[i] * p[i - s] + far[i + s] * p[i + s]);
 }
 
 static double dot(const double *x, const double *y, long n) {
@@ -29,10 +41,10 @@ static double dot(const double *x, const double *y, long n) {
 }
 
 /* One site; returns the number of iterations, or -1 if the limit was reached. */
-static long element(const double *diagonal, const double *hopping, long n, long site,
-                    const number *z, long num_z, double freeze, long limit, number *xi,
-                    double *r, double *p, double *ap, number *rho, number *rho_last,
-                    number *pi) {
+static long element(const lattice *h, long site, const number *z, long num_z,
+                    double freeze, long limit, number *xi, double *r, double *p,
+                    double *ap, number *rho, number *rho_last, number *pi) {
+    const long n = h->n;
     for (long i = 0; i < n; i++) r[i] = p[i] = 0;                      /* line 2 */
     r[site] = p[site] = 1;
     double alpha_last = 1, beta_last = 0, rr = 1, sigma = 1;           /* lines 2, 3 */
@@ -42,7 +54,7 @@ static long element(const double *diagonal, const double *hopping, long n, long 
         rho[j] = rho_last[j] = 1;
     }
     for (long k = 0; k < limit; k++) {                                 /* line 5 */
-        apply(diagonal, hopping, p, ap, n);
+        apply(h, p, ap);
         double alpha = rr / dot(p, ap, n);                             /* line 6 */
         for (long i = 0; i < n; i++) r[i] -= alpha * ap[i];            /* line 8 */
         double rr_next = dot(r, r, n), beta = rr_next / rr;            /* line 9 */
@@ -51,7 +63,7 @@ static long element(const double *diagonal, const double *hopping, long n, long 
         long running = 0;
         for (long j = 0; j < num_z; j++) {                             /* line 12 */
             double size = creal(rho[j]) * creal(rho[j]) + cimag(rho[j]) * cimag(rho[j]);
-            if (size < freeze * freeze) continue;
+            if (size * rr < freeze * freeze) continue;
             running++;
             number next = rho[j] * rho_last[j] * alpha_last            /* line 13 */
                           / (rho_last[j] * alpha_last * (1 + alpha * z[j])
@@ -70,20 +82,25 @@ static long element(const double *diagonal, const double *hopping, long n, long 
     return -1;
 }
 
-/* All sites: value[site][j]; returns the iterations of all, or -1. */
-long diagonal_elements(const double *diagonal, const double *hopping, long n,
+/* Some sites: value[k][j] of site sites[k]; returns the iterations of all, or -1. */
+long diagonal_elements(const double *diagonal, const double *near, const double *far,
+                       long n, long stride, const long *sites, long num_sites,
                        const number *z, long num_z, double freeze, long limit,
                        number *value) {
-    double *vectors = malloc(3 * n * sizeof(double));
+    const lattice h = {diagonal, near, far, n, stride};
+    const long margin = 1 + stride;
+    double *vectors = malloc(2 * n * sizeof(double));
+    double *p = calloc(n + 2 * margin, sizeof(double));
     number *numbers = malloc(3 * num_z * sizeof(number));
     long total = 0;
-    for (long site = 0; site < n && total >= 0; site++) {
-        long count = element(diagonal, hopping, n, site, z, num_z, freeze, limit,
-                             value + site * num_z, vectors, vectors + n, vectors + 2 * n,
-                             numbers, numbers + num_z, numbers + 2 * num_z);
+    for (long k = 0; k < num_sites && total >= 0; k++) {
+        long count = element(&h, sites[k], z, num_z, freeze, limit, value + k * num_z,
+                             vectors, p + margin, vectors + n, numbers, numbers + num_z,
+                             numbers + 2 * num_z);
         total = count < 0 ? -1 : total + count;
     }
     free(vectors);
+    free(p);
     free(numbers);
     return total;
 }
