@@ -15,9 +15,12 @@ where :math:`\phi_i(\lambda) = \sum_e c_{ei} / (z_e - \lambda)` and
           = \tfrac12 (\phi'_a + \phi'_b) - \tfrac{\delta^2}{24} (\phi'''_a + \phi'''_b)
           + O(\delta^4), \quad \delta = b - a .
 
-The sum over z is inside of phi: three products of n x n matrices instead of one for
-each z. The difference is taken where delta is at least eps^(1/5) of the distance from
-the levels to the nearest z, the series below: both then err by about eps^(4/5).
+The change of a Hermitian H sees the Hermitian part of this alone, which has the real
+part of phi for phi. With :math:`R_{mn} = \sum_i \bar q_{im} q_{in}
+\operatorname{Re} \phi_i(\lambda_n)` the numerator of M is then :math:`R - R^\dagger`:
+five products of n x n matrices, real ones for a real H, however many z there are. The
+difference is taken where delta is at least eps^(1/5) of the distance from the levels to
+the nearest z, the series below: both then err by about eps^(4/5).
 """
 
 from typing import NamedTuple
@@ -90,33 +93,32 @@ def _sum_backward(
     (levels, vectors), z = saved
     cotangent, _ = cotangents  # of the values; (num_z, n)
     inverse = _inverse_distances(z, levels)
-    columns = vectors.astype(z.dtype)
-    middle = _middle(levels, columns, inverse, cotangent)
-    product = columns @ middle @ columns.conj().T
-    product = 0.5 * (product + product.conj().T)  # eigh takes the Hermitian part
-    matrix = product.T if jnp.iscomplexobj(vectors) else product.T.real
-    weights = jnp.abs(columns) ** 2
+    middle = _middle(levels, vectors, inverse, cotangent)
+    product = vectors @ middle @ vectors.conj().T
+    weights = jnp.abs(vectors) ** 2
     of_levels = cotangent @ weights.astype(z.dtype)  # (num_z, n)
-    return matrix, -jnp.sum(inverse**2 * of_levels, axis=1)
+    # the product is Hermitian, so that its conjugate is its transpose, and faster
+    return product.conj(), -jnp.sum(inverse**2 * of_levels, axis=1)
 
 
 def _middle(
-    levels: jax.Array, columns: jax.Array, inverse: jax.Array, cotangent: jax.Array
+    levels: jax.Array, vectors: jax.Array, inverse: jax.Array, cotangent: jax.Array
 ) -> jax.Array:
-    """Return M, shape (n, n)."""
-    derivatives = {0: inverse, 1: inverse**2, 3: 6 * inverse**4}
-    left, right = {}, {}  # sums over sites of phi at the level m, and at n
-    for order, derivative in derivatives.items():
-        phi = cotangent.T @ derivative  # (n, n): site, level
-        left[order] = (columns.conj() * phi).T @ columns
-        right[order] = columns.conj().T @ (columns * phi)
+    """Return the M of the Hermitian part, shape (n, n)."""
+
+    def summed(derivative: jax.Array) -> jax.Array:
+        """Return R, of phi or one of its derivatives."""
+        phi = (cotangent.T @ derivative).real  # (n, n): site, level
+        return vectors.conj().T @ (vectors * phi.astype(vectors.dtype))
+
+    value, first, third = (summed(x) for x in (inverse, inverse**2, 6 * inverse**4))
     step = levels[None, :] - levels[:, None]
     distance = 1 / jnp.max(jnp.abs(inverse))
     is_far = jnp.abs(step) > jnp.finfo(step.dtype).eps ** 0.2 * distance
-    size = jnp.where(is_far, step, 1).astype(inverse.dtype)
-    quotient = (right[0] - left[0]) / size
-    square = (step**2 / 24).astype(inverse.dtype)
-    near = (left[1] + right[1]) / 2 - square * (left[3] + right[3])
+    size = jnp.where(is_far, step, 1).astype(vectors.dtype)
+    quotient = (value - value.conj().T) / size
+    square = (step**2 / 24).astype(vectors.dtype)
+    near = (first + first.conj().T) / 2 - square * (third + third.conj().T)
     return jnp.where(is_far, quotient, near)
 
 
