@@ -94,11 +94,14 @@ def _sum_backward(
     cotangent, _ = cotangents  # of the values; (num_z, n)
     inverse = _inverse_distances(z, levels)
     middle = _middle(levels, vectors, inverse, cotangent)
-    product = vectors @ middle @ vectors.conj().T
+    # Q (Q M)^+ twice; out of a loop no product is fused, and made by slow loops, with
+    # what an operator sums up of it
+    product = jax.lax.fori_loop(
+        0, 2, lambda _, product: (vectors @ product).conj().T, middle
+    )
     weights = jnp.abs(vectors) ** 2
     of_levels = cotangent @ weights.astype(z.dtype)  # (num_z, n)
-    # the product is Hermitian, so that its conjugate is its transpose, and faster
-    return product.conj(), -jnp.sum(inverse**2 * of_levels, axis=1)
+    return product.T, -jnp.sum(inverse**2 * of_levels, axis=1)
 
 
 def _middle(
