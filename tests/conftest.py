@@ -24,6 +24,17 @@ def compilation_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def compiled_programs_are_freed() -> Iterator[None]:
+    """Free what the tests of a module have compiled.
+
+    Some 700 tests need more than the 65 530 pieces of memory that Linux lets a process
+    map, and XLA crashes then.
+    """
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture(autouse=True)
 def promotion_where_optax_runs(request: pytest.FixtureRequest) -> Iterator[None]:
     """Optax itself mixes dtypes, so tests that run it cannot be strict about them."""
