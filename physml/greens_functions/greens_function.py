@@ -12,13 +12,14 @@ import jax
 import numpy as np
 
 from physml.failures import RunFailure, expected
-from physml.greens_functions.wanted_elements import is_traced, wanted_elements
+from physml.greens_functions.wanted_elements import wanted_elements
 from physml.operators.hermiticity import require_hermitian
 from physml.operators.linear_operator import as_operator
 from physml.solvers.reduced_shifted_krylov import (
     recomputed_residuals,
 )
 from physml.solvers.resolvent_elements import DerivativeRoute, resolvent_elements
+from physml.tracing import is_traced
 
 DEFAULT_ITERATIONS = (10_000, 100_000)  # 10 n within these bounds
 SHOWN = 3  # failed shifts that a message names

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from physml.failures import RunFailure
-from physml.greens_functions.map_problem import is_traced, map_problem
+from physml.greens_functions.map_problem import map_problem
 from physml.greens_functions.method_choice import MethodName, choose_method
 from physml.greens_functions.rounds import (
     MapSnapshot,
@@ -28,6 +28,7 @@ from physml.greens_functions.rounds import (
 )
 from physml.operators import as_operator
 from physml.parallel import SERIAL, Communicator
+from physml.tracing import is_traced
 
 
 @partial(

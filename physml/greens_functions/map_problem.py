@@ -9,6 +9,7 @@ import numpy as np
 
 from physml.failures import expected
 from physml.operators import LinearOperator, require_hermitian
+from physml.tracing import is_traced
 
 DEFAULT_TOLERANCES = {"float64": 1e-10, "float32": 1e-3}
 
@@ -85,8 +86,3 @@ def _checked_sites(sites: Any, size: int) -> jax.Array:
         wrong = array[(array < 0) | (array >= size)][0]
         raise expected(f"sites from 0 to {size - 1}", wrong, "sites are counted from 0")
     return jnp.asarray(array)
-
-
-def is_traced(tree: Any) -> bool:
-    """Whether something in a pytree is not known yet, inside of jit or grad."""
-    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(tree))

@@ -19,11 +19,12 @@ from physml.greens_functions.map_methods import (
     MapMethod,
     Recursive,
 )
-from physml.greens_functions.map_problem import MapProblem, is_traced
+from physml.greens_functions.map_problem import MapProblem
 from physml.operators import DenseOperator, LinearOperator, SparseOperator
 from physml.solvers.block_tridiagonal import slice_order
 from physml.solvers.kernel_polynomial import num_moments_needed
-from physml.solvers.spectral_interval import spectral_interval
+from physml.solvers.spectral_interval import SpectralInterval, spectral_interval
+from physml.tracing import is_traced
 
 MethodName = Literal["auto", "recursive", "dense", "krylov", "kernel_polynomial"]
 
@@ -79,20 +80,35 @@ def choose_method(
             return _kernel_polynomial(problem)
         case "auto":
             candidates = _candidates(problem, max_iterations)
-            return min(candidates, key=lambda method: seconds(method, problem))
+            if len(candidates) == 1:  # a traced one has no known cost
+                return candidates[0]
+            intervals = [
+                x.interval for x in candidates if isinstance(x, KernelPolynomial)
+            ]
+            interval = intervals[0] if intervals else None
+            return min(candidates, key=lambda x: seconds(x, problem, interval=interval))
         case _:
             raise expected("a method of MethodName", repr(name), "take 'auto'")
 
 
 def seconds(
-    method: MapMethod, problem: MapProblem, costs: Mapping[str, float] = COSTS
+    method: MapMethod,
+    problem: MapProblem,
+    costs: Mapping[str, float] = COSTS,
+    *,
+    interval: SpectralInterval | None = None,
 ) -> float:
-    """Return what a map should take on one core."""
-    done = {"call": 1.0} | operations(method, problem)
+    """Return what a map should take on one core; see `operations`."""
+    done = {"call": 1.0} | operations(method, problem, interval=interval)
     return sum(costs[name] * count for name, count in done.items())
 
 
-def operations(method: MapMethod, problem: MapProblem) -> dict[str, float]:
+def operations(
+    method: MapMethod,
+    problem: MapProblem,
+    *,
+    interval: SpectralInterval | None = None,
+) -> dict[str, float]:
     """Return how often a method does each of what `COSTS` knows.
 
     Parameters
@@ -101,6 +117,8 @@ def operations(method: MapMethod, problem: MapProblem) -> dict[str, float]:
         With what it has found out about the problem.
     problem
         The map.
+    interval
+        What holds the spectrum, where that has been found out.
     """
     n, num_energies = problem.operator.size, len(problem.z)
     is_complex = np.issubdtype(problem.operator.dtype, np.complexfloating)
@@ -117,7 +135,9 @@ def operations(method: MapMethod, problem: MapProblem) -> dict[str, float]:
                 "eigenvector sum": float(n**2 * num_energies),
             }
         case Krylov(most, _):
-            steps = len(problem.sites) * min(_num_moments(problem), n, most)
+            interval = interval or spectral_interval(problem.operator)
+            needed = _num_moments(problem, interval)
+            steps = len(problem.sites) * min(needed, n, most)
             return {
                 "Lanczos step": weight * steps * n,
                 "shift": float(steps * num_energies),
@@ -161,11 +181,11 @@ def _kernel_polynomial(problem: MapProblem) -> KernelPolynomial:
             "traced ones",
             "take the method 'recursive' or 'dense' inside of jit and grad",
         )
-    return KernelPolynomial(spectral_interval(problem.operator), _num_moments(problem))
-
-
-def _num_moments(problem: MapProblem) -> int:
     interval = spectral_interval(problem.operator)
+    return KernelPolynomial(interval, _num_moments(problem, interval))
+
+
+def _num_moments(problem: MapProblem, interval: SpectralInterval) -> int:
     return num_moments_needed(np.asarray(problem.z), interval, float(problem.tolerance))
 
 

@@ -9,11 +9,7 @@ import numpy as np
 
 from physml.failures import expected
 from physml.operators.linear_operator import LinearOperator
-
-
-def is_traced(tree: Any) -> bool:
-    """Tell whether values are not known yet, as inside of jit."""
-    return any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(tree))
+from physml.tracing import is_traced
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from physml.failures import expected
 from physml.lattices.crystal import Crystal
 from physml.operators.hopping import BondGeometry
 from physml.precision import default_float_dtype
+from physml.tracing import is_traced
 
 Values = jax.typing.ArrayLike | Sequence[jax.typing.ArrayLike]
 
@@ -101,8 +102,7 @@ def require_real(values: Values, name: str) -> None:
 
 
 def _converted(values: Values, name: str, dtype: np.dtype) -> jax.Array:
-    is_traced = any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(values))
-    if not is_traced and not np.isfinite(np.asarray(values)).all():
+    if not is_traced(values) and not np.isfinite(np.asarray(values)).all():
         raise expected(
             f"{name} of finite numbers", "NaN or infinity", "look where they come from"
         )

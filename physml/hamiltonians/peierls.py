@@ -24,6 +24,7 @@ from physml.failures import expected, expected_type
 from physml.lattices.bonds import Bond, bonds_of_shell
 from physml.lattices.crystal import Crystal, Lattice
 from physml.operators.hopping import BondGeometry
+from physml.tracing import is_traced
 
 INTEGER = 1e-9  # how near to an integer a flux counts as one, relative
 
@@ -82,7 +83,7 @@ def peierls_phases(
     if all(geometry.is_periodic[:2]):
         _require_integer(flux, count * int(np.prod(geometry.shape[:2])), geometry.shape)
     through_cell = count * jnp.asarray(flux, dtype)
-    is_uniform = not isinstance(flux, jax.core.Tracer) and _is_integer(
+    is_uniform = not is_traced(flux) and _is_integer(
         count * float(np.asarray(flux)) * geometry.shape[0]
     )
     return tuple(
@@ -121,7 +122,7 @@ def _areas(bond: Bond, geometry: BondGeometry, is_uniform: bool) -> np.ndarray:
 def _require_integer(
     flux: jax.typing.ArrayLike, num_plaquettes: int, shape: Sequence[int]
 ) -> None:
-    if isinstance(flux, jax.core.Tracer):
+    if is_traced(flux):
         raise expected_type(
             "a known flux on a lattice whose ends are all joined",
             "a traced one",

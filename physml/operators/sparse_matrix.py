@@ -13,6 +13,7 @@ from physml.operators.linear_operator import (
     LinearOperator,
     SparseOperator,
 )
+from physml.tracing import is_traced
 
 BATCH_ELEMENTS = 2**22  # of the products of one batch: 32 MB in float64
 
@@ -44,7 +45,7 @@ def to_sparse(operator: LinearOperator) -> scipy.sparse.csr_array:
     >>> to_sparse(as_operator([[0.0, -1.0], [-1.0, 0.0]])).nnz
     2
     """
-    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(operator)):
+    if is_traced(operator):
         raise expected_type(
             "an operator with known elements",
             "traced ones",

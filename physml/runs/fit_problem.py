@@ -12,12 +12,13 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from physml.failures import RunFailure, expected
+from physml.failures import expected
 from physml.hamiltonians.heisenberg import random_spins
 from physml.hamiltonians.smeared_heisenberg import SmearedHeisenberg
 from physml.parallel import SERIAL, Communicator
+from physml.runs.minimization import minimize_regression
 from physml.runs.run import RunConfiguration
-from physml.training.minimization import MinimizeResult, minimize
+from physml.training.minimization import MinimizeResult
 from physml.training.regression import Regression, best_of_random_starts
 from physml.training.stages import OptimizerName, Stage, optimizer_stages
 from physml.training.stopping import StopRules
@@ -89,17 +90,14 @@ class FitProblem:
     def fit(self, **options: Any) -> MinimizeResult:
         """Minimize the mean squared error; `observer`, `snapshot` as in `minimize`."""
         is_new = options.get("snapshot") is None
-        result = minimize(
-            self.regression.loss(),
+        return minimize_regression(
+            "The fit",
+            self.regression,
             self.initialize() if is_new else None,
             self.stages,
-            stop_rules=self.stop_rules,
-            communicator=self.regression.communicator,
+            self.stop_rules,
             **options,
         )
-        if result.outcome.is_failure:
-            raise RunFailure(f"The fit {result.outcome.sentence}.")
-        return result
 
 
 def fit_problem(

@@ -19,14 +19,15 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
 
-from physml.failures import RunFailure, expected
+from physml.failures import expected
 from physml.greens_functions import local_density_of_states
 from physml.hamiltonians.tight_binding import impurity_potential, tight_binding
 from physml.lattices import BravaisLattice, chain, square
 from physml.operators.hopping import HoppingOperator
 from physml.parallel import SERIAL, Communicator
+from physml.runs.minimization import minimize_regression
 from physml.runs.run import RunConfiguration
-from physml.training.minimization import MinimizeResult, minimize
+from physml.training.minimization import MinimizeResult
 from physml.training.regression import Regression
 from physml.training.stages import Stage, optimizer_stages
 from physml.training.stopping import StopRules
@@ -89,17 +90,14 @@ class InverseDesignProblem:
 
     def solve(self, **options: Any) -> MinimizeResult:
         """Minimize the difference; `observer`, `snapshot` as in `minimize`."""
-        result = minimize(
-            self.regression.loss(),
+        return minimize_regression(
+            "The search",
+            self.regression,
             self.start,
             self.stages,
-            stop_rules=self.stop_rules,
-            communicator=self.regression.communicator,
+            self.stop_rules,
             **options,
         )
-        if result.outcome.is_failure:
-            raise RunFailure(f"The search {result.outcome.sentence}.")
-        return result
 
 
 def density_map(

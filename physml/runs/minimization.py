@@ -3,11 +3,42 @@
 from dataclasses import dataclass
 from typing import Any
 
+from physml.failures import RunFailure
 from physml.runs.run import Standing
 from physml.training.compiled_loop import state_template
-from physml.training.minimization import TrainingSnapshot
+from physml.training.minimization import MinimizeResult, TrainingSnapshot, minimize
 from physml.training.records import Records
+from physml.training.regression import Regression
 from physml.training.stages import Stage
+from physml.training.stopping import StopRules
+
+
+def minimize_regression(
+    name: str,
+    regression: Regression,
+    start: Any,
+    stages: tuple[Stage, ...],
+    stop_rules: StopRules,
+    **options: Any,
+) -> MinimizeResult:
+    """Minimize the mean squared error; `observer`, `snapshot` as in `minimize`.
+
+    Raises
+    ------
+    RunFailure
+        If it failed, with the name of what did.
+    """
+    result = minimize(
+        regression.loss(),
+        start,
+        stages,
+        stop_rules=stop_rules,
+        communicator=regression.communicator,
+        **options,
+    )
+    if result.outcome.is_failure:
+        raise RunFailure(f"{name} {result.outcome.sentence}.")
+    return result
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ import numpy as np
 import scipy.sparse
 
 from physml.operators import LinearOperator, to_sparse
+from physml.tracing import is_traced
 
 NUM_COLORS = 3  # slices k and k + 3 have no neighboring slice in common
 
@@ -77,7 +78,8 @@ def slice_order(operator: LinearOperator) -> SliceOrder:
 
     Examples
     --------
-    >>> from physml.operators import as_operator
+    >>> from physml.tracing import is_traced
+    from physml.operators import as_operator
     >>> ring = np.roll(np.eye(6), 1, 0) + np.roll(np.eye(6), -1, 0)
     >>> slice_order(as_operator(ring)).width
     2
@@ -127,9 +129,7 @@ def block_tridiagonal(operator: LinearOperator, order: SliceOrder) -> BlockTridi
 
 def _known(leaf: Any) -> Any:
     """Replace traced numbers by random ones: what matters is where zeros must be."""
-    if not isinstance(leaf, jax.core.Tracer) or not jnp.issubdtype(
-        leaf.dtype, jnp.inexact
-    ):
+    if not is_traced(leaf) or not jnp.issubdtype(leaf.dtype, jnp.inexact):
         return leaf
     rng = np.random.default_rng(0)
     return jnp.asarray(rng.uniform(1.0, 2.0, leaf.shape), leaf.dtype)

@@ -14,15 +14,15 @@ import jax.numpy as jnp
 
 from physml.operators import LinearOperator
 from physml.solvers.linear_solution import (
+    MARGIN,
     Iterated,
     LinearSolution,
+    iterated,
     norms_squared,
     real_overlaps,
     scaled,
     with_derivative,
 )
-
-MARGIN = 0.5  # of the tolerance: the recurrence's residual is not quite the true one
 
 
 class _State(NamedTuple):
@@ -81,11 +81,7 @@ def _iterate(
         is_indefinite=jnp.zeros(norm_squared.shape, bool),
     )
     target = (MARGIN * tolerance) ** 2 * norm_squared
-
-    def may_go_on(state: _State) -> jax.Array:
-        return jnp.any(state.goes_on) & (jnp.max(state.num_steps) < max_iterations)
-
-    end = jax.lax.while_loop(may_go_on, partial(_step, operator, target), start)
+    end = iterated(partial(_step, operator, target), start, max_iterations)
     return Iterated(end.solution, end.num_steps, end.is_indefinite)
 
 

@@ -24,6 +24,7 @@ import jax
 import jax.numpy as jnp
 
 from physml.solvers.lanczos import LanczosSteps
+from physml.solvers.shifted_recurrence import scaled, squared
 
 
 class FractionState(NamedTuple):
@@ -38,13 +39,13 @@ class FractionState(NamedTuple):
     @property
     def residual_squared(self) -> jax.Array:
         """Relative to |b|, (..., s)."""
-        return 1 / (_squared(self.p) + _squared(self.last_p))
+        return 1 / (squared(self.p) + squared(self.last_p))
 
     @property
     def value(self) -> jax.Array:
         """The element for a column of norm 1, (1, ..., s)."""
         product = self.p.conj() * self.q + self.last_p.conj() * self.last_q
-        return _scaled(product, self.residual_squared)[None]
+        return scaled(product, self.residual_squared)[None]
 
 
 def fraction_start(shifts: jax.Array, batch_shape: tuple[int, ...]) -> FractionState:
@@ -79,7 +80,7 @@ def fraction_chunk(
     # two steps at a time: see `lanczos_chunk`
     moved = jax.lax.scan(free, state, steps, unroll=2)[0]
     is_running = state.residual_squared > tolerance**2
-    is_fine = jnp.isfinite(_squared(moved.p) + _squared(moved.q))
+    is_fine = jnp.isfinite(squared(moved.p) + squared(moved.q))
     return jax.lax.cond(
         jnp.all(steps.is_valid) & jnp.all(is_fine | ~is_running),
         lambda: _where(is_running, moved, state),
@@ -95,9 +96,9 @@ def _step(state: FractionState, z: jax.Array, numbers: LanczosSteps) -> Fraction
     ratio = lower * inverse
     zeta = jax.lax.complex(z.real - a, z.imag)
     return FractionState(
-        p=_scaled(zeta * state.p, inverse) - _scaled(state.last_p, ratio),
+        p=scaled(zeta * state.p, inverse) - scaled(state.last_p, ratio),
         last_p=state.p,
-        q=_scaled(zeta * state.q, inverse) - _scaled(state.last_q, ratio),
+        q=scaled(zeta * state.q, inverse) - scaled(state.last_q, ratio),
         last_q=state.q,
         num_steps=state.num_steps + 1,
     )
@@ -105,12 +106,3 @@ def _step(state: FractionState, z: jax.Array, numbers: LanczosSteps) -> Fraction
 
 def _where(mask: jax.Array, new: FractionState, old: FractionState) -> FractionState:
     return jax.tree.map(lambda x, y: jnp.where(mask, x, y), new, old)
-
-
-def _squared(x: jax.Array) -> jax.Array:
-    return x.real**2 + x.imag**2
-
-
-def _scaled(x: jax.Array, factor: jax.Array) -> jax.Array:
-    """Multiply complex numbers by real ones."""
-    return jax.lax.complex(x.real * factor, x.imag * factor)

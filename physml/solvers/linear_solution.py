@@ -1,7 +1,7 @@
 """Solutions of linear systems with what is known about each, and their derivative."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +9,7 @@ import numpy as np
 
 from physml.operators import LinearOperator
 
+MARGIN = 0.5  # of the tolerance: the recurrence's residual is not quite the true one
 SHOWN = 3  # failed systems that a message names
 
 
@@ -45,6 +46,34 @@ class LinearSolution(NamedTuple):
             "the limit on iterations or of rounding was reached; raise max_iterations "
             "or the tolerance, or look for an operator that is singular"
         )
+
+
+class _Steps(Protocol):
+    """What an iteration carries, among other things."""
+
+    @property
+    def goes_on(self) -> jax.Array:
+        """Whether a system has not ended, (num_systems,)."""
+        ...
+
+    @property
+    def num_steps(self) -> jax.Array:
+        """Of each system, (num_systems,)."""
+        ...
+
+
+Steps = TypeVar("Steps", bound=_Steps)
+
+
+def iterated(
+    step: Callable[[Steps], Steps], start: Steps, max_iterations: int
+) -> Steps:
+    """Make steps until no system goes on, or the limit is reached."""
+
+    def may_go_on(state: Steps) -> jax.Array:
+        return jnp.any(state.goes_on) & (jnp.max(state.num_steps) < max_iterations)
+
+    return jax.lax.while_loop(may_go_on, step, start)
 
 
 class Iterated(NamedTuple):

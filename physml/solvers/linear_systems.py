@@ -20,6 +20,7 @@ from physml.parallel.division import Divided
 from physml.solvers.conjugate_gradient import conjugate_gradient
 from physml.solvers.linear_solution import LinearSolution
 from physml.solvers.minimal_residual import minimal_residual
+from physml.tracing import is_traced
 
 SystemMethod = Literal["conjugate_gradient", "minimal_residual"]
 SOLVERS = {
@@ -119,7 +120,7 @@ def _solve(
 
 def raise_unless_converged(found: LinearSolution) -> None:
     """Raise what the outcome says; inside of jit that is not known yet."""
-    if not isinstance(found.converged, jax.core.Tracer) and not np.all(found.converged):
+    if not is_traced(found.converged) and not np.all(found.converged):
         raise RunFailure(f"Linear systems: {found.outcome}.")
 
 
@@ -129,10 +130,9 @@ def _checked_rows(operator: LinearOperator, right_hand_sides: Any) -> jax.Array:
         cure = "give each right-hand side a row"
         what = f"right-hand sides of shape (num_systems, {operator.size})"
         raise expected(what, f"shape {rows.shape}", cure)
-    leaves = jax.tree.leaves((operator, rows))
-    if not isinstance(rows, jax.core.Tracer) and not np.isfinite(rows).all():
+    if not is_traced(rows) and not np.isfinite(rows).all():
         raise expected("right-hand sides without NaN", "NaN or infinity", "look there")
-    if not any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
+    if not is_traced((operator, rows)):
         require_hermitian(operator)
     return rows.astype(np.result_type(rows.dtype, operator.dtype))
 

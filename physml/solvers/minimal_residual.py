@@ -24,13 +24,13 @@ import jax.numpy as jnp
 from physml.operators import LinearOperator
 from physml.solvers.lanczos import LanczosState, lanczos_chunk, lanczos_start
 from physml.solvers.linear_solution import (
+    MARGIN,
     Iterated,
     LinearSolution,
+    iterated,
     scaled,
     with_derivative,
 )
-
-MARGIN = 0.5  # of the tolerance: the recurrence's residual is not quite the true one
 
 
 class _Rotation(NamedTuple):
@@ -99,11 +99,7 @@ def _iterate(
         num_steps=jnp.zeros(norm.shape, jnp.int32),
     )
     target = MARGIN * tolerance * norm
-
-    def may_go_on(state: _State) -> jax.Array:
-        return jnp.any(state.goes_on) & (jnp.max(state.num_steps) < max_iterations)
-
-    end = jax.lax.while_loop(may_go_on, partial(_step, operator, target), start)
+    end = iterated(partial(_step, operator, target), start, max_iterations)
     return Iterated(end.solution, end.num_steps, jnp.zeros(norm.shape, bool))
 
 

@@ -122,20 +122,20 @@ def shifted_step(
     z = jnp.broadcast_to(shifts, p.shape)
     zeta = jax.lax.complex(z.real - a, z.imag)
     upper = zeta * p - lower  # A
-    inverse = 1 / (_squared(upper) + b**2 * _squared(p))  # 1 / M_k+1
-    y = _scaled(upper.conj(), inverse)
+    inverse = 1 / (squared(upper) + b**2 * squared(p))  # 1 / M_k+1
+    y = scaled(upper.conj(), inverse)
     rho_squared_next = b**2 * inverse
     growth = zeta * (y * last) + p.conj() * (
-        _scaled(y, rho_squared) + _scaled(last, rho_squared_next)
+        scaled(y, rho_squared) + scaled(last, rho_squared_next)
     )
     u = jnp.moveaxis(jnp.asarray(numbers.elements), -1, 0)[..., None]  # (m, ..., 1)
     change = growth[None] * projection + _times(y[None], u)
     projection = projection + _times(p[None], u)
-    lower = _scaled(p, b)
+    lower = scaled(p, b)
     return ShiftedState(
-        polynomial=_scaled(upper, 1 / b),
+        polynomial=scaled(upper, 1 / b),
         lower=lower,
-        last=_scaled(lower.conj(), inverse),
+        last=scaled(lower.conj(), inverse),
         residual_squared=jnp.where(is_running, rho_squared_next, rho_squared),
         projection=projection,
         value=jnp.where(is_running[None], value + change, value),
@@ -143,11 +143,12 @@ def shifted_step(
     )
 
 
-def _squared(x: jax.Array) -> jax.Array:
+def squared(x: jax.Array) -> jax.Array:
+    """Return |x|^2."""
     return x.real**2 + x.imag**2
 
 
-def _scaled(x: jax.Array, factor: jax.Array) -> jax.Array:
+def scaled(x: jax.Array, factor: jax.Array) -> jax.Array:
     """Multiply complex numbers by real ones."""
     return jax.lax.complex(x.real * factor, x.imag * factor)
 
@@ -156,4 +157,4 @@ def _times(x: jax.Array, factor: jax.Array) -> jax.Array:
     """Multiply complex numbers by real or complex ones."""
     if jnp.iscomplexobj(factor):
         return x * factor
-    return _scaled(x, factor)
+    return scaled(x, factor)
