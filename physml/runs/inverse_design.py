@@ -5,6 +5,7 @@ import time
 import jax
 import numpy as np
 
+from physml.failures import RunFailure
 from physml.greens_functions import greens_function
 from physml.hamiltonians.tight_binding import tight_binding
 from physml.lattices import chain
@@ -22,6 +23,7 @@ from physml.runs.run import Run, open_run
 from physml.training.minimization import MinimizeResult
 
 CHECKED_SITES = 6  # of the chain on which the pullback is checked
+FOUND = 1e-6  # largest error of potentials that count as found
 
 
 def run_inverse_design(
@@ -45,7 +47,8 @@ def run_inverse_design(
     ValueError
         If an option is out of its range; nothing is written then.
     RunFailure
-        If the run could not be finished.
+        If the run could not be finished, or the potentials are not found; all is
+        written then.
     """
     started = time.monotonic()
     enable_x64()
@@ -72,7 +75,18 @@ def run_inverse_design(
     result = run.perform(problem.solve)
     if communicator.is_root:
         _report(run, problem, result)
+    error = _largest_error(problem, result)
+    if error > FOUND:
+        raise RunFailure(
+            f"The potentials are not found, the largest error is {error:.1e}: a local "
+            "minimum, or an unfinished search; raise --first-broadening, --steps or "
+            "--energies."
+        )
     return result
+
+
+def _largest_error(problem: InverseDesignProblem, result: MinimizeResult) -> float:
+    return float(np.abs(result.parameters - problem.hidden).max())
 
 
 def _checked_pullback() -> PullbackReport:
@@ -110,14 +124,9 @@ def _report(run: Run, problem: InverseDesignProblem, result: MinimizeResult) -> 
     )
     draw_potentials(folder / "potentials.png", hidden, found, shape)
     draw_convergence(folder / "convergence.png", run.rows)
-    error = float(np.abs(found - hidden).max())
+    error = _largest_error(problem, result)
     print(_table(hidden, found))
     print(f"Largest error {error:.1e}; after {result.steps} steps {result.outcome}.")
-    if error > 1e-6:
-        print(
-            "The potentials are not found: a local minimum, or an unfinished search. "
-            "Raise --first-broadening, --steps or --energies."
-        )
     run.finish(
         {
             "hidden_potentials": hidden.tolist(),
