@@ -37,7 +37,8 @@ LATTICES: dict[LatticeName, Callable[[int], BravaisLattice]] = {
     "chain": chain,
     "square": lambda size: square(size, size),
 }
-PATIENCE = 50  # steps without a lower loss that end a stage
+PATIENCE = 30  # steps without a lower loss that end a stage
+IMPROVEMENT = 1e-6  # share of the loss by which it has to fall
 NARROWING = 2.0  # of the broadening from one stage to the next
 
 
@@ -139,6 +140,7 @@ def inverse_design_problem(
         StopRules(
             target=configuration.target_gradient,
             patience=PATIENCE,
+            improvement=IMPROVEMENT,
             time_limit=configuration.time_limit,
         ),
     )

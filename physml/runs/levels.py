@@ -249,6 +249,7 @@ class _LevelsComputation:
             "iterations": [level.iterations for level in snapshot.finished],
             "outcomes": [level.outcome.name for level in snapshot.finished],
             "stage": None if training is None else training.stage,
+            "steps_before": None if training is None else training.steps_before,
         }
         parameters = [level.parameters for level in snapshot.finished]
         return (parameters, None if training is None else training.state), information
@@ -271,9 +272,10 @@ class _LevelsComputation:
             for p, count, outcome in zip(parameters, iterations, outcomes, strict=True)
         )
         stage = information["stage"]
-        return LevelsSnapshot(
-            levels, None if stage is None else TrainingSnapshot(stage, state)
-        )
+        if stage is None:
+            return LevelsSnapshot(levels)
+        training = TrainingSnapshot(stage, state, information["steps_before"])
+        return LevelsSnapshot(levels, training)
 
 
 def _report(run: Run, experiment: LevelsExperiment, levels: list[Level]) -> None:

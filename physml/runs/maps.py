@@ -109,7 +109,7 @@ class DensityMap:
     method: str
     max_relative_residual: float
     max_iterations: int
-    num_failed: int  # elements above the tolerance
+    num_failed: int  # elements above the tolerance, those of the tails included
 
     @property
     def sum_rule_errors(self) -> np.ndarray:
@@ -138,7 +138,8 @@ def run_map(
     ValueError
         If an option is out of its range; nothing is written then.
     RunFailure
-        If the run could not be finished.
+        If the run could not be finished, or an element is above the tolerance; all is
+        written then.
     """
     started = time.monotonic()
     enable_x64()
@@ -158,7 +159,18 @@ def run_map(
     density = computation.density_map(run.perform(computation.compute))
     if communicator.is_root:
         _report(run, experiment, configuration, density)
+    if density.num_failed:
+        raise RunFailure(_shortfall(configuration, density))
     return density
+
+
+def _shortfall(configuration: MapConfiguration, density: DensityMap) -> str:
+    return (
+        f"{density.num_failed} elements of the map are above the tolerance of "
+        f"{configuration.tolerance:g}, the largest residual is "
+        f"{density.max_relative_residual:.1e}: raise --tolerance or --broadening, or "
+        "choose another --method; the map is written all the same."
+    )
 
 
 def _require_in_range(configuration: MapConfiguration) -> None:
@@ -330,11 +342,6 @@ def _report(
         f"{spacing:.3g} apart allow {resolution:.1e} at a broadening of "
         f"{configuration.broadening:g}."
     )
-    if density.num_failed:
-        print(
-            f"{density.num_failed} elements are not known to the tolerance: raise it "
-            "or the --broadening, or choose another --method."
-        )
     run.finish(
         {
             "method": density.method,

@@ -43,6 +43,7 @@ class TrainingSnapshot:
 
     stage: int
     state: TrainingState
+    steps_before: int = 0  # that earlier stages took
 
 
 @dataclass(frozen=True)
@@ -210,7 +211,7 @@ class _Run:
             float(best.value),
             float(best.measure),
             outcome,
-            self._steps_before(snapshot.stage) + int(snapshot.state.step),
+            snapshot.steps_before + int(snapshot.state.step),
             records,
         )
 
@@ -263,7 +264,7 @@ class _Run:
             communicator=self.communicator,
         )
         step, *columns = (np.asarray(row)[: int(piece.num_rows)] for row in piece.rows)
-        step = step.astype(np.int64) + self._steps_before(snapshot.stage)
+        step = step.astype(np.int64) + snapshot.steps_before
         return replace(snapshot, state=piece.state), Records(step, *columns)
 
     def _next_stage(self, snapshot: TrainingSnapshot) -> TrainingSnapshot:
@@ -271,10 +272,8 @@ class _Run:
         start = start_stage(
             best.parameters, best.value, best.measure, self.stages[stage]
         )
-        return TrainingSnapshot(stage, start)
-
-    def _steps_before(self, stage: int) -> int:
-        return sum(earlier.num_steps for earlier in self.stages[:stage])
+        steps = snapshot.steps_before + int(snapshot.state.step)
+        return TrainingSnapshot(stage, start, steps)
 
 
 def _with_outcome(snapshot: TrainingSnapshot, outcome: Outcome) -> TrainingSnapshot:

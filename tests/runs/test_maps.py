@@ -118,11 +118,15 @@ def test_chosen_sites_in_their_order(tmp_path):
     np.testing.assert_allclose(density, exact[:, [7, 2]], rtol=1e-9)
 
 
-def test_a_tolerance_that_cannot_be_reached_is_told(tmp_path, capsys):
+def test_a_tolerance_that_cannot_be_reached_is_a_failure_with_its_map(tmp_path, capsys):
     arguments = ["--method", "dense", "--tolerance", 1e-30, "--out", tmp_path]
-    assert run(LATTICE, *SMALL, *arguments) == 0
-    assert result_of(tmp_path)["num_not_converged"] > 0
-    assert "not known to the tolerance" in capsys.readouterr().out
+    assert run(LATTICE, *SMALL, *arguments) == 1
+    number = result_of(tmp_path)["num_not_converged"]
+    assert number > 0
+    sentence = f"{number} elements of the map are above the tolerance of 1e-30"
+    assert sentence in capsys.readouterr().err
+    assert map_of(tmp_path)[2].shape == (24, 12)
+    assert (tmp_path / "ldos.png").exists()
 
 
 BAD_OPTIONS = [
