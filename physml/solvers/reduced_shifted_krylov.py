@@ -14,6 +14,11 @@ import jax
 import jax.numpy as jnp
 
 from physml.operators.linear_operator import LinearOperator
+from physml.operators.scaled_operator import (
+    ScaledOperator,
+    exponent_of,
+    times_power_of_two,
+)
 from physml.solvers.continued_fraction import (
     FractionState,
     fraction_chunk,
@@ -88,10 +93,15 @@ def reduced_shifted_krylov(
     Returns
     -------
     The elements. A shift has converged, too, where the Krylov space ended and
-    perturbations of H by rounding change the solution by less than eps^(1/4).
+    perturbations of H by rounding change the solution by less than eps^(1/4). The
+    recurrences run in a unit of energy in which H is about 1: squares of energies, of
+    1e-19 J for example, would leave the range of float32.
     """
     width = _block_width(len(shifts), columns[..., 0].size)
     tolerance = jnp.asarray(tolerance, columns.real.dtype)
+    exponent = exponent_of(operator, jnp.max(jnp.abs(shifts)))
+    operator = ScaledOperator(operator, -exponent)
+    shifts = times_power_of_two(shifts, -exponent)
     padded = jnp.concatenate([shifts, jnp.ones(-len(shifts) % width, shifts.dtype)])
     vectors, norm = lanczos_start(columns)
     shifted: ShiftedState | FractionState
@@ -119,7 +129,8 @@ def reduced_shifted_krylov(
         process,
     )
     factor = norm * norm if rows is None else norm  # u = b has the norm of b, too
-    return _elements(process, factor, len(shifts), tolerance)
+    found = _elements(process, factor, len(shifts), tolerance)
+    return found._replace(value=times_power_of_two(found.value, -exponent))
 
 
 def _block_width(num_shifts: int, num_columns: int) -> int:

@@ -254,3 +254,25 @@ def test_bad_input_is_refused_in_one_sentence(words):
     good = {"operator": chain(4), "z": [1j], "column": 0}
     with pytest.raises(ValueError, match=f"Expected .*{words}"):
         greens_function(**(good | BAD[words]))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "unit"),
+    [(np.float64, 1e-300), (np.float64, 1e200), (np.float32, 1e-19)],
+)
+@pytest.mark.parametrize("row", [0, 1])
+def test_no_unit_of_energy_leaves_the_range_of_numbers(dtype, unit, row):
+    """Joules in single precision, whose squares are zero."""
+    z = np.array([0.3 + 0.1j, 5.0])
+    exact, _ = by_eigenvectors(chain(20), z, row, 0)
+    matrix, z = (unit * chain(20)).astype(dtype), unit * z
+    z = z.astype(np.result_type(dtype, np.complex64))
+    result = greens_function(matrix, z, row=row, column=0, tolerance=1e-4)
+    found = np.asarray(result.value, complex) * unit
+    np.testing.assert_allclose(found, exact, rtol=2e-4)
+
+
+@pytest.mark.parametrize("z", [1e-300, 1e-160j, 1e200])
+def test_an_operator_of_zeros_has_no_unit_of_energy(z):
+    result = greens_function(np.zeros((3, 3)), [z], column=0)
+    np.testing.assert_allclose(result.value, [1 / z], rtol=1e-14)
