@@ -28,6 +28,11 @@ class SpectralInterval(NamedTuple):
     center: jax.Array
     half_width: jax.Array
 
+    def mapped(self, product: jax.Array, vectors: jax.Array) -> jax.Array:
+        """Return X v with X = (H - center) / half_width, from H v and v."""
+        center, half_width = (x.astype(vectors.dtype) for x in self)
+        return (product - center * vectors) / half_width
+
 
 @partial(jax.jit, static_argnames="num_steps")
 def spectral_interval(
