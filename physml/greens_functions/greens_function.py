@@ -22,6 +22,7 @@ from physml.greens_functions.method_choice import (
 )
 from physml.greens_functions.outcomes import (
     NOT_FINITE,
+    NOT_INSIDE,
     OnFailure,
     named,
     require_on_failure,
@@ -75,6 +76,8 @@ class GreensFunction:
             cause = "z is an eigenvalue to rounding; move it off the spectrum"
         elif self.is_exhausted:
             cause = "rounding allows no less; raise the tolerance"
+        elif np.isinf(np.asarray(self.relative_residual)).any():
+            cause = NOT_INSIDE
         else:
             cause = (
                 f"they were not known better after {most} iterations; raise "

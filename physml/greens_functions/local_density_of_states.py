@@ -23,6 +23,7 @@ from physml.greens_functions.map_problem import map_problem
 from physml.greens_functions.method_choice import MethodName, choose_method
 from physml.greens_functions.outcomes import (
     NOT_FINITE,
+    NOT_INSIDE,
     OnFailure,
     named,
     require_on_failure,
@@ -77,6 +78,8 @@ class LocalDensityOfStates:
             cause = NOT_FINITE
         elif self.method in DIRECT:
             cause = "rounding allows no less; raise the tolerance or the broadening"
+        elif np.isinf(residual).any():
+            cause = NOT_INSIDE
         else:
             cause = (
                 f"they were not known better after {most} iterations; raise "

@@ -82,7 +82,9 @@ def choose_method(
         case "krylov":
             return Krylov(limit, is_differentiated=is_traced(problem))
         case "kernel_polynomial":
-            return KernelPolynomial(spectral_interval(problem.operator), limit)
+            # the elements do not depend on the interval, as long as it is wide enough
+            operator = jax.lax.stop_gradient(problem.operator)
+            return KernelPolynomial(spectral_interval(operator), limit)
         case "auto" if is_traced(problem):
             return _for_traced(problem, limit)
         case "auto":

@@ -11,6 +11,10 @@ SHOWN = 3  # of what has failed
 OnFailure = Literal["raise", "return"]
 
 NOT_FINITE = "values that are not finite; look for NaN or infinity in the operator"
+NOT_INSIDE = (
+    "a Chebyshev series does not converge there, as z lies on the interval that holds "
+    "the spectrum or the spectrum reaches beyond it; take another method"
+)
 
 
 def named(failed: int, names: Iterable[str]) -> str:

@@ -50,7 +50,7 @@ class ResolventTerms(NamedTuple):
 
     def bound(self, num_degrees: jax.Array) -> jax.Array:
         """Return the bound of the relative residuals of N degrees, (num_z,)."""
-        log, size = self.log_ratio.real, jnp.abs(self.root)
+        log, size = jnp.minimum(self.log_ratio.real, 0), jnp.abs(self.root)
         left_out = jnp.exp((num_degrees.astype(log.dtype) - 1) * log) * (
             1 + jnp.exp(log)
         )
@@ -67,7 +67,7 @@ class ResolventTerms(NamedTuple):
         return jnp.clip(needed, 2, MOST_DEGREES).astype(jnp.int32)
 
     def _rounding(self) -> jax.Array:
-        gap = -jnp.expm1(self.log_ratio.real)
+        gap = -jnp.expm1(jnp.minimum(self.log_ratio.real, 0))
         return ROUNDING * jnp.finfo(gap.dtype).eps / gap
 
 
@@ -130,7 +130,8 @@ def chebyshev_elements(
     )
     value = 2 * end.total - first[0].astype(end.total.dtype)[None]
     value = jnp.moveaxis(value * _aligned(terms.prefactor, value), 0, -2)
-    grown = end.largest / jnp.where(size > 0, size, 1)
+    # NaN in the operator is NaN in the interval, and may leave no steps to make
+    grown = (end.largest + 0 * interval.center) / jnp.where(size > 0, size, 1)
     residual = _residual(terms.bound(num_degrees), grown)
     return ShiftedElements(
         value=value,

@@ -99,8 +99,8 @@ def dense_elements(
         left = row_elements(rows, vectors.T).T  # <u|q>, (m, n)
         left = jnp.expand_dims(left, tuple(range(columns.ndim - 1)))
     inverse = _inverse_distances(shifts, levels)
-    weights = left * right[..., None, :]  # (..., m, n)
-    value = jnp.tensordot(inverse, weights.astype(inverse.dtype), (1, -1))
+    weights = left.astype(inverse.dtype) * right[..., None, :].astype(inverse.dtype)
+    value = jnp.tensordot(inverse, weights, (1, -1))  # (num_z, ..., m)
     squares = jnp.abs(inverse) ** 2 * errors[None]
     squares = (jnp.abs(right) ** 2) @ squares.T  # (..., num_z)
     norm = jnp.linalg.norm(columns, axis=-1)[..., None]
