@@ -80,7 +80,7 @@ class GreensFunction:
             cause = NOT_INSIDE
         else:
             cause = (
-                f"they were not known better after {most} iterations; raise "
+                f"still above the tolerance after {most} iterations; raise "
                 "max_iterations or the tolerance, or move z off the spectrum"
             )
         names = named(len(failed), self._names(failed))

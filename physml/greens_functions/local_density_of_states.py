@@ -82,7 +82,7 @@ class LocalDensityOfStates:
             cause = NOT_INSIDE
         else:
             cause = (
-                f"they were not known better after {most} iterations; raise "
+                f"still above the tolerance after {most} iterations; raise "
                 "max_iterations, the tolerance or the broadening"
             )
         count = f"{len(failed)} of {residual.size} elements of the map are not known"
