@@ -16,7 +16,6 @@ import jax
 import jax.numpy as jnp
 
 from physml.operators.floating_leaves import Leaves, floating_leaves
-from physml.solvers.reduced_shifted_krylov import reduced_shifted_krylov
 from physml.solvers.resolvent_pullback import Cotangents, PullbackProblem, cast
 
 BLOCK = 8  # shifts whose solutions are held at a time
@@ -49,13 +48,7 @@ def pull_by_solutions(problem: PullbackProblem) -> Cotangents:
 
 def _pull_block(problem: PullbackProblem) -> Cotangents:
     """Return the share of a few shifts."""
-    solve = partial(
-        reduced_shifted_krylov,
-        problem.operator,
-        rows=jnp.arange(problem.operator.size),
-        tolerance=problem.tolerance,
-        max_iterations=problem.max_iterations,
-    )
+    solve = partial(problem.elements, rows=jnp.arange(problem.operator.size))
     x = solve(problem.shifts, problem.columns).value  # (columns, shifts, n)
     y = _weighted_rows(problem, x, solve)
     leaves = _pull_to_leaves(problem, x, y)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from physml.operators.floating_leaves import Leaves
 from physml.operators.linear_operator import LinearOperator
+from physml.solvers.shifted_elements import ShiftedElements
 
 
 class PullbackProblem(NamedTuple):
@@ -22,6 +23,20 @@ class PullbackProblem(NamedTuple):
     cotangent: jax.Array  # g, (num_columns, num_z, m)
     tolerance: jax.Array
     max_iterations: int
+    method: jax.tree_util.Partial  # of the forward
+
+    def elements(
+        self, shifts: jax.Array, columns: jax.Array, rows: jax.Array | None
+    ) -> ShiftedElements:
+        """Return other elements of the same operator, by the method of the forward."""
+        return self.method(
+            self.operator,
+            shifts,
+            columns,
+            rows,
+            tolerance=self.tolerance,
+            max_iterations=self.max_iterations,
+        )
 
     @property
     def has_sites(self) -> bool:
