@@ -260,7 +260,7 @@ def test_bad_options_of_a_superconductor(tmp_path, capsys, options, message):
 
 # Many rows that take a while each.
 LONG = ["--size", 3000, "--method", "krylov", "--batch", 2, "--energies", -2.5, 3, 24]
-LONG += ["--broadening", 0.02, "--sites", *range(0, 3000, 16)]
+LONG += ["--broadening", 0.02, "--sites", *range(0, 3000, 50)]
 
 
 @pytest.mark.slow
@@ -273,11 +273,11 @@ def test_killed_map_ends_bit_for_bit_where_an_uninterrupted_one_ends(tmp_path):
     process.communicate()
     assert process.returncode == -signal.SIGKILL
     num_saved = read_manifest(cut / "checkpoint")["rows"]
-    assert 0 < num_saved < 188
-    for folder, options in ((cut, ["--resume"]), (whole, [])):
-        process = start(*LONG, "--out", folder, *options, name=LATTICE)
-        _, errors = process.communicate(timeout=200)
-        assert process.returncode == 0, errors
+    assert 0 < num_saved < 60
+    process = start(*LONG, "--out", cut, "--resume", name=LATTICE)
+    _, errors = process.communicate(timeout=200)
+    assert process.returncode == 0, errors
+    assert run(LATTICE, *LONG, "--out", whole) == 0
     for one, other in zip(map_of(whole), map_of(cut), strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -293,12 +293,9 @@ def test_signal_leaves_a_checkpoint_and_says_how_to_resume(tmp_path):
     assert "Traceback" not in errors
 
 
-@pytest.mark.slow
-def test_help_names_defaults_and_units():
-    process = start("--help", name=LATTICE)
-    text, _ = process.communicate(timeout=60)
-    assert process.returncode == 0
-    text = " ".join(text.replace("│", " ").split())
+def test_help_names_defaults_and_units(capsys):
+    assert run(LATTICE, "--help") == 0
+    text = " ".join(capsys.readouterr().out.replace("│", " ").split())
     for option in ("--lattice", "--impurity-site", "--energies", "--flux", "--method"):
         assert option in text
     assert "flux quanta" in text
