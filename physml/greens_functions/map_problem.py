@@ -74,7 +74,7 @@ def map_problem(
             "levels of a finite system are lines without it; take a few level spacings"
         )
         raise expected("a broadening > 0", f"{np.min(broadening)}", cure)
-    if tolerance is not None and not tolerance > 0:
+    if tolerance is not None and not 0 < tolerance < math.inf:
         raise expected("a tolerance > 0", tolerance, "1e-10 is the default")
     if not is_traced(operator):
         with jax.ensure_compile_time_eval():
