@@ -140,9 +140,7 @@ def _elements(
     if rows is None:
         overlap = jnp.sum(vectors.conj()[:, None] * solutions, axis=-1)
         return overlap[..., None]
-    elements = row_elements(rows, solutions)
-    assert elements is not None
-    return elements
+    return row_elements(rows, solutions)
 
 
 def _residuals(

@@ -20,7 +20,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from physml.operators.floating_leaves import FloatingLeaves, Leaves, floating_leaves
+from physml.operators.floating_leaves import FloatingLeaves, Leaves
 from physml.operators.linear_operator import LinearOperator
 from physml.solvers.chebyshev_resolvent import resolvent_terms
 from physml.solvers.resolvent_pullback import Cotangents, PullbackProblem, cast
@@ -111,7 +111,7 @@ def _pull_elements(
     pullback to the leaves.
     """
     dtype = problem.columns.dtype
-    x = _ScaledOperator(floating_leaves(problem.operator), problem.operator, interval)
+    x = _ScaledOperator(problem.floating_leaves, problem.operator, interval)
     powers = series.powers(CHUNK)
 
     def source(coefficient: jax.Array, *_: jax.Array) -> jax.Array:
@@ -141,7 +141,7 @@ def _pull_diagonal(
     """
     column = problem.columns
     x = _ScaledOperator(
-        floating_leaves(problem.operator),
+        problem.floating_leaves,
         problem.operator,
         interval,
         not getattr(problem.operator, "is_hermitian_for_all_leaves", False),

@@ -195,9 +195,7 @@ def _overlaps(
     if rows is None:
         two = norms_squared(vector), real_overlaps(following, vector)
         return 2 * jnp.stack(two)[..., None]
-    elements = row_elements(rows, vector)
-    assert elements is not None
-    return elements[None]
+    return row_elements(rows, vector)[None]
 
 
 def _sum(powers: jax.Array, moments: jax.Array) -> jax.Array:

@@ -102,6 +102,7 @@ def _lanczos_step(
     inverse = jnp.where(goes_on, 1 / jnp.where(goes_on, b_next, 1.0), 0.0)
     least = jnp.finfo(b.dtype).tiny ** 0.25  # so that its inverse squared is finite
     coupling = jnp.where(goes_on, b_next, jnp.maximum(rounding, least))
-    steps = LanczosSteps(a, coupling, is_valid, row_elements(rows, v), b)
+    elements = None if rows is None else row_elements(rows, v)
+    steps = LanczosSteps(a, coupling, is_valid, elements, b)
     b_next = jnp.where(goes_on, b_next, 0.0)
     return LanczosState(v, scaled_rows(w, inverse), b_next, goes_on), steps

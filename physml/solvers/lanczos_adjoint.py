@@ -36,7 +36,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from physml.operators.floating_leaves import FloatingLeaves, Leaves, floating_leaves
+from physml.operators.floating_leaves import FloatingLeaves, Leaves
 from physml.solvers.lanczos import (
     LanczosState,
     LanczosSteps,
@@ -155,7 +155,7 @@ def _start_down(
         zero,
         zero,
         jnp.zeros_like(zero[:, 0].real),
-        floating_leaves(problem.operator).zeros(),
+        problem.floating_leaves.zeros(),
         problem.no_rows(),
     )
 
@@ -171,7 +171,7 @@ def _down_segment(
 
     _, (before, after, steps) = jax.lax.scan(step, point.vectors, None, length=length)
     steps_cotangent, shifted = _pull_scalars(problem, point, steps, adjoint.shifted)
-    down = partial(_down, problem, floating_leaves(problem.operator))
+    down = partial(_down, problem, problem.floating_leaves)
     adjoint = adjoint._replace(shifted=shifted)
     rows = before, after, steps.diagonal, steps_cotangent
     return jax.lax.scan(down, adjoint, rows, reverse=True)[0]

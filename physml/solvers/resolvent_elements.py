@@ -134,13 +134,22 @@ def _attached(max_iterations: int, route: DerivativeRoute) -> Any:
             max_iterations=max_iterations,
         )
 
-    backward = partial(_pull, max_iterations, route)
-    return with_pullback(elements, backward, name="resolvent_elements")
+    def backward(arguments: tuple, cotangent: ShiftedElements, wanted: tuple) -> tuple:
+        of_operator = tuple(jax.tree.leaves(wanted[1]))
+        return _pull(max_iterations, route, of_operator, arguments, cotangent.value)
+
+    return with_pullback(
+        elements, backward, name="resolvent_elements", is_told_what_is_wanted=True
+    )
 
 
-@partial(jax.jit, static_argnums=(0, 1))
+@partial(jax.jit, static_argnums=(0, 1, 2))
 def _pull(
-    max_iterations: int, route: DerivativeRoute, arguments: tuple, cotangent: Any
+    max_iterations: int,
+    route: DerivativeRoute,
+    wanted: tuple[bool, ...],
+    arguments: tuple,
+    cotangent: jax.Array,
 ) -> tuple:
     method, operator, shifts, columns, rows, tolerance = arguments
     size = columns.shape[-1]
@@ -149,16 +158,17 @@ def _pull(
         shifts,
         columns.reshape(-1, size),
         rows,
-        cotangent.value.reshape(-1, *cotangent.value.shape[-2:]),
+        cotangent.reshape(-1, *cotangent.shape[-2:]),
         tolerance,
         max_iterations,
         method,
+        wanted,
     )
     pulled = _ROUTES[route](problem)
     data = floating_leaves(method)
     return (
         data.as_cotangent(data.zeros()),
-        floating_leaves(operator).as_cotangent(pulled.leaves),
+        problem.floating_leaves.as_cotangent(pulled.leaves),
         _pull_to_shifts(problem, shifts.dtype),
         pulled.columns.reshape(columns.shape),
         None if rows is None or problem.has_sites else pulled.rows,

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from physml.operators.floating_leaves import Leaves
+from physml.operators.floating_leaves import FloatingLeaves, Leaves, floating_leaves
 from physml.operators.linear_operator import LinearOperator
 from physml.solvers.shifted_elements import ShiftedElements
 
@@ -24,6 +24,12 @@ class PullbackProblem(NamedTuple):
     tolerance: jax.Array
     max_iterations: int
     method: jax.tree_util.Partial  # of the forward
+    wanted: tuple[bool, ...] | None = None  # which leaves of H are differentiated
+
+    @property
+    def floating_leaves(self) -> FloatingLeaves:
+        """The leaves of H that are differentiated."""
+        return floating_leaves(self.operator, self.wanted)
 
     def elements(
         self, shifts: jax.Array, columns: jax.Array, rows: jax.Array | None

@@ -29,10 +29,8 @@ def scaled_rows(vectors: jax.Array, factors: jax.Array) -> jax.Array:
     return vectors * factors
 
 
-def row_elements(rows: jax.Array | None, vectors: jax.Array) -> jax.Array | None:
-    """Return <u_m|v> of sites or vectors u, shape (..., m); none for no rows."""
-    if rows is None:
-        return None
+def row_elements(rows: jax.Array, vectors: jax.Array) -> jax.Array:
+    """Return <u_m|v> of sites, (m,), or vectors u, (m, n); shape (..., m)."""
     if jnp.issubdtype(rows.dtype, jnp.integer):
         return vectors[..., rows]
     dtype = np.promote_types(rows.dtype, vectors.dtype)
