@@ -6,6 +6,7 @@ from physml.hamiltonians.bogoliubov_de_gennes import (
     bogoliubov_de_gennes,
 )
 from physml.hamiltonians.double_exchange import DoubleExchange
+from physml.hamiltonians.double_exchange_updates import double_exchange_density
 from physml.hamiltonians.heisenberg import heisenberg_energy, random_spins
 from physml.hamiltonians.potentials import (
     POTENTIALS,
@@ -58,6 +59,7 @@ __all__ = [
     "bogoliubov_de_gennes",
     "default_grid",
     "disorder_potential",
+    "double_exchange_density",
     "gaussian_pair",
     "heisenberg_energy",
     "impurity_chain",
