@@ -19,6 +19,7 @@ import jax.numpy as jnp
 
 from physml.layers.softplus import softplus
 from physml.pullbacks import Derivative, with_pullback
+from physml.solvers.eigenvalues import eigenvalues
 
 
 def free_energy(
@@ -33,8 +34,7 @@ def free_energy(
     temperature
         T > 0, a number of the matrix's real dtype.
     derivative
-        "custom_vjp", the hand-written pullback, or "autodiff", which divides by the
-        distances of levels.
+        "custom_vjp", the hand-written pullback, or "autodiff" of the levels.
 
     Returns
     -------
@@ -69,13 +69,14 @@ def entropy(levels: jax.Array, temperature: jax.Array) -> jax.Array:
     return jnp.sum(softplus(-x) + x * jax.nn.sigmoid(-x), axis=-1)
 
 
-def _sum_over_levels(levels: jax.Array, temperature: jax.Array) -> jax.Array:
+def free_energy_of_levels(levels: jax.Array, temperature: jax.Array) -> jax.Array:
+    """Return F of levels (..., n), shape (...)."""
     return -temperature * jnp.sum(softplus(-levels / temperature), axis=-1)
 
 
 @jax.jit
 def _energy(matrix: jax.Array, temperature: jax.Array) -> jax.Array:
-    return _sum_over_levels(jnp.linalg.eigvalsh(matrix), temperature)
+    return free_energy_of_levels(eigenvalues(matrix), temperature)
 
 
 @jax.jit
@@ -86,7 +87,7 @@ def _energy_and_residuals(
     weights = occupations(levels, temperature)[..., None, :].astype(matrix.dtype)
     adjoint = jnp.swapaxes(vectors, -1, -2).conj()
     density = (vectors * weights) @ adjoint  # (..., n, n)
-    value = _sum_over_levels(levels, temperature)
+    value = free_energy_of_levels(levels, temperature)
     return value, (density, entropy(levels, temperature))
 
 

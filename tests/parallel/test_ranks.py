@@ -4,7 +4,8 @@ import pytest
 
 SUITE = ("-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider")
 CONTRACT = ("contract", "derivatives", "blocks")
-PROBLEMS = ("problems", "divided_grid", "divided_chains")  # with four ranks some have no rows at all
+# With four ranks some have no rows at all.
+PROBLEMS = ("problems", "divided_grid", "divided_chains")
 FILES = {
     num_ranks: [
         f"tests/parallel/test_{name}.py"
