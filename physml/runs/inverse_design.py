@@ -17,7 +17,7 @@ from physml.runs.inverse_design_problem import (
 from physml.runs.minimization import MinimizationComputation
 from physml.runs.ranks import say_on_root
 from physml.runs.run import Run, open_run
-from physml.training.minimization import MinimizeResult
+from physml.training.driver import MinimizeResult
 
 FOUND = 1e-6  # largest error of potentials that count as found
 

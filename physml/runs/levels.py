@@ -22,7 +22,7 @@ from physml.runs.ranks import say_on_root
 from physml.runs.run import Run, RunConfiguration, Standing, open_run
 from physml.runs.tables import print_levels
 from physml.training.compiled_loop import state_template
-from physml.training.minimization import TrainingSnapshot
+from physml.training.driver import TrainingSnapshot
 from physml.training.records import Records
 from physml.training.stages import GradientOptimizerName, optimizer_stages
 from physml.training.stopping import Outcome, StopRules
@@ -249,7 +249,6 @@ class _LevelsComputation:
             "iterations": [level.iterations for level in snapshot.finished],
             "outcomes": [level.outcome.name for level in snapshot.finished],
             "stage": None if training is None else training.stage,
-            "steps_before": None if training is None else training.steps_before,
         }
         parameters = [level.parameters for level in snapshot.finished]
         return (parameters, None if training is None else training.state), information
@@ -274,7 +273,7 @@ class _LevelsComputation:
         stage = information["stage"]
         if stage is None:
             return LevelsSnapshot(levels)
-        training = TrainingSnapshot(stage, state, information["steps_before"])
+        training = TrainingSnapshot(stage, state)
         return LevelsSnapshot(levels, training)
 
 

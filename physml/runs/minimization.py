@@ -6,7 +6,8 @@ from typing import Any
 from physml.failures import RunFailure
 from physml.runs.run import Standing
 from physml.training.compiled_loop import state_template
-from physml.training.minimization import MinimizeResult, TrainingSnapshot, minimize
+from physml.training.driver import MinimizeResult, TrainingSnapshot
+from physml.training.minimization import minimize
 from physml.training.records import Records
 from physml.training.regression import Regression
 from physml.training.stages import Stage
@@ -85,10 +86,7 @@ class MinimizationComputation:
 
     def pack(self, snapshot: TrainingSnapshot) -> tuple[Any, dict[str, Any]]:
         """Take the state of training."""
-        return snapshot.state, {
-            "stage": snapshot.stage,
-            "steps_before": snapshot.steps_before,
-        }
+        return snapshot.state, {"stage": snapshot.stage}
 
     def template(self, information: dict[str, Any]) -> Any:
         """Return the shapes of what `pack` took."""
@@ -97,4 +95,4 @@ class MinimizationComputation:
 
     def unpack(self, tree: Any, information: dict[str, Any]) -> TrainingSnapshot:
         """Return the snapshot again."""
-        return TrainingSnapshot(information["stage"], tree, information["steps_before"])
+        return TrainingSnapshot(information["stage"], tree)

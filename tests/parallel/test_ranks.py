@@ -5,7 +5,7 @@ import pytest
 SUITE = ("-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider")
 CONTRACT = ("contract", "derivatives", "blocks")
 # With four ranks some have no rows at all.
-PROBLEMS = ("problems", "divided_grid", "divided_chains")
+PROBLEMS = ("problems", "divided_grid", "divided_chains", "least_squares")
 FILES = {
     num_ranks: [
         f"tests/parallel/test_{name}.py"
