@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, ScalarFormatter
 
 from physml.runs.pictures import save_figure
 
@@ -52,8 +52,11 @@ def draw_scaling(path: Path, models: Rows) -> None:
         axes.grid(alpha=0.3)
     panels[0, 0].set_ylabel("acceptance of a proposal")
     panels[1, 0].set_ylabel("mean squared error of F/T")
-    panels[0, 0].legend()
+    panels[0, 0].legend(loc="lower right")
     panels[1, 1].legend()
+    panels[1, 0].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    panels[1, 0].yaxis.set_major_formatter(ScalarFormatter())
+    panels[1, 0].minorticks_off()
     save_figure(figure, path)
 
 
@@ -118,7 +121,10 @@ def draw_free_energies(
         axes.plot(ends, ends, color="0.3", linewidth=0.8)
         error = np.mean((values - exact) ** 2)
         axes.set_title(f"{name}: MSE {error:.3g}", fontsize="medium")
-        axes.set_aspect("equal", adjustable="datalim")
+        axes.set_aspect("equal", adjustable="box")
+    for column in range(columns):
+        lowest = panels[(len(predicted) - 1 - column) // columns, column]
+        lowest.tick_params(labelbottom=True)
     for axes in panels.ravel()[len(predicted) :]:
         axes.set_axis_off()
     figure.supxlabel("F/T of the exact model, test data")
