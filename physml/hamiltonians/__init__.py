@@ -5,6 +5,7 @@ from physml.hamiltonians.bogoliubov_de_gennes import (
     Vortex,
     bogoliubov_de_gennes,
 )
+from physml.hamiltonians.double_exchange import DoubleExchange
 from physml.hamiltonians.heisenberg import heisenberg_energy, random_spins
 from physml.hamiltonians.potentials import (
     POTENTIALS,
@@ -40,6 +41,7 @@ from physml.hamiltonians.tight_binding import (
 __all__ = [
     "POTENTIALS",
     "BogoliubovDeGennes",
+    "DoubleExchange",
     "DoubleWell",
     "FiniteWell",
     "Harmonic",
