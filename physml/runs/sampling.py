@@ -1,0 +1,173 @@
+"""Markov chains as a task of a run: what they record, where they stand.
+
+Records of the measured sweeps lie in arrays of their final length, filled from the
+front, so that every checkpoint of a run has the same shapes.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from physml.parallel import SERIAL, Communicator
+from physml.runs.tasks import Observe, Results
+from physml.samplers import (
+    ChainRecords,
+    Kernel,
+    SamplingSnapshot,
+    initial_snapshot,
+    sample,
+    snapshot_of,
+)
+from physml.samplers.compiled_chains import Batching
+from physml.samplers.sampling import Observables, nothing_observed
+
+
+class Sampled(NamedTuple):
+    """Records of the sweeps after burn-in: a pytree of arrays."""
+
+    values: dict[str, jax.Array]  # (num_chains, num_records, ...)
+    acceptance: dict[str, jax.Array]  # (num_chains, num_records)
+    seconds: jax.Array  # that each record took, all chains together, (num_records,)
+    num_not_finite: jax.Array  # refused proposals of each chain, (num_chains,)
+
+
+class SamplingState(NamedTuple):
+    """Where the chains stand, and what they have recorded so far."""
+
+    snapshot: SamplingSnapshot
+    sampled: Sampled
+
+
+@dataclass(frozen=True)
+class SamplingTask:
+    """Chains of one kernel.
+
+    Parameters
+    ----------
+    name
+        What is done, for people.
+    kernel
+        Makes the kernel from the results of the tasks before; can be traced.
+    first_spins
+        Makes the first configurations from them, shape (num_chains, n_1, ..., n_d, 3);
+        can be traced.
+    key
+        A random key.
+    num_sweeps, num_burn_in, record_every, observables, batching, communicator
+        As in `physml.samplers.sample`.
+    """
+
+    name: str
+    kernel: Callable[[Results], Kernel]
+    first_spins: Callable[[Results], jax.Array]
+    key: jax.Array
+    num_sweeps: int
+    num_burn_in: int
+    record_every: int = 1
+    observables: Observables = nothing_observed
+    batching: Batching = "vmap"
+    communicator: Communicator = SERIAL
+
+    @property
+    def num_steps(self) -> int:
+        """Sweeps of each chain."""
+        return self.num_burn_in + self.num_sweeps
+
+    def perform(
+        self, results: Results, observe: Observe, state: SamplingState | None
+    ) -> Sampled:
+        """Run the chains."""
+        kernel = self.kernel(results)
+        current = self._start(kernel, results) if state is None else state
+
+        def watch(snapshot: SamplingSnapshot, new: ChainRecords) -> bool:
+            nonlocal current
+            current = SamplingState(snapshot, self._filled(current.sampled, new))
+            observe(current, _row(snapshot, new))
+            return False
+
+        end = sample(
+            kernel,
+            current.snapshot.chains.state.spins,
+            key=self.key,
+            num_sweeps=self.num_sweeps,
+            num_burn_in=self.num_burn_in,
+            record_every=self.record_every,
+            observables=self.observables,
+            batching=self.batching,
+            observer=watch,
+            snapshot=current.snapshot,
+            communicator=self.communicator,
+        )
+        count = np.asarray(end.snapshot.chains.num_not_finite)
+        return current.sampled._replace(num_not_finite=count)
+
+    def state_template(self, results: Results) -> SamplingState:
+        """Return the shapes of a state."""
+        return jax.eval_shape(self._empty, results)
+
+    def result_template(self, results: Results) -> Sampled:
+        """Return the shapes of the records."""
+        return self.state_template(results).sampled
+
+    def _start(self, kernel: Kernel, results: Results) -> SamplingState:
+        first = initial_snapshot(
+            kernel,
+            self.first_spins(results),
+            batching=self.batching,
+            communicator=self.communicator,
+        )
+        return self._empty(results)._replace(snapshot=first)
+
+    def _empty(self, results: Results) -> SamplingState:
+        """Return the state before the first sweep, unchecked; can be traced."""
+        kernel, spins = self.kernel(results), self.first_spins(results)
+        snapshot = jax.eval_shape(snapshot_of, kernel, spins)
+        num_chains, num_records = len(spins), self.num_sweeps // self.record_every
+        one = jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), snapshot.chains
+        )
+        _, tally = jax.eval_shape(kernel.step, self.key, one.state, one.step_sizes)
+        values = {"log_density": one.state.log_density}
+        values |= jax.eval_shape(self.observables, one.state.spins)
+
+        def buffer(row: jax.ShapeDtypeStruct) -> jax.Array:
+            return jnp.zeros((num_chains, num_records, *row.shape), row.dtype)
+
+        rows = jax.tree.map(buffer, (values, tally.acceptance))
+        count = jnp.zeros((num_chains,), one.num_not_finite.dtype)
+        return SamplingState(
+            snapshot_of(kernel, spins), Sampled(*rows, jnp.zeros(num_records), count)
+        )
+
+    def _filled(self, sampled: Sampled, new: ChainRecords) -> Sampled:
+        """Put the records of measured sweeps into their places."""
+        new = new.after(self.num_burn_in)
+        if not len(new.sweep):
+            return sampled
+        places = (new.sweep - self.num_burn_in) // self.record_every - 1
+
+        def fill(buffer: jax.Array, rows: np.ndarray) -> np.ndarray:
+            filled = np.array(buffer)
+            filled[:, places] = rows
+            return filled
+
+        seconds = np.array(sampled.seconds)
+        seconds[places] = new.seconds
+        values = jax.tree.map(fill, sampled.values, new.values)
+        acceptance = jax.tree.map(fill, sampled.acceptance, new.acceptance)
+        return Sampled(values, acceptance, seconds, sampled.num_not_finite)
+
+
+def _row(snapshot: SamplingSnapshot, new: ChainRecords) -> dict[str, Any]:
+    """Return the figures of the last record: means over the chains."""
+    means = {name: float(np.mean(x[:, -1])) for name, x in new.acceptance.items()}
+    return {
+        "step": int(snapshot.sweep),
+        "log_density": float(np.mean(new.values["log_density"][:, -1])),
+        **{f"{name}_acceptance": value for name, value in means.items()},
+    }
