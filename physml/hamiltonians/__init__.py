@@ -5,6 +5,13 @@ from physml.hamiltonians.bogoliubov_de_gennes import (
     Vortex,
     bogoliubov_de_gennes,
 )
+from physml.hamiltonians.effective_spins import (
+    EquivariantSpinModel,
+    LinearSpinModel,
+    bond_sums,
+    fit_linear,
+    random_equivariant_model,
+)
 from physml.hamiltonians.heisenberg import heisenberg_energy, random_spins
 from physml.hamiltonians.potentials import (
     POTENTIALS,
@@ -41,10 +48,12 @@ __all__ = [
     "POTENTIALS",
     "BogoliubovDeGennes",
     "DoubleWell",
+    "EquivariantSpinModel",
     "FiniteWell",
     "Harmonic",
     "InfiniteWell",
     "Linear",
+    "LinearSpinModel",
     "Morse",
     "PairForce",
     "PoschlTeller",
@@ -54,13 +63,16 @@ __all__ = [
     "SmearedHeisenberg",
     "Vortex",
     "bogoliubov_de_gennes",
+    "bond_sums",
     "default_grid",
     "disorder_potential",
+    "fit_linear",
     "gaussian_pair",
     "heisenberg_energy",
     "impurity_chain",
     "impurity_potential",
     "make_potential",
+    "random_equivariant_model",
     "random_smeared_heisenberg",
     "random_spins",
     "schrodinger_hamiltonian",
