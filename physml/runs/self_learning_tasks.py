@@ -1,0 +1,337 @@
+"""The run of self-learning Monte Carlo as a list of tasks.
+
+A data set of the exact model; for each number of layers, from none up, a training on it
+and a second one that adds configurations of the model itself; then measurements by
+exact Metropolis and by self-learning Monte Carlo with each model.
+"""
+
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.tree_util import Partial
+
+from physml.hamiltonians import DoubleExchange, fit_linear, random_equivariant_model
+from physml.runs.sampling import Sampled, SamplingState, SamplingTask
+from physml.runs.self_learning_data import DataSet
+from physml.runs.self_learning_measurement import orders
+from physml.runs.self_learning_problem import SelfLearningProblem
+from physml.runs.self_learning_training import (
+    LeastSquares,
+    Model,
+    Samples,
+    Training,
+)
+from physml.runs.tasks import Observe, Results, Task
+from physml.samplers import (
+    Hamiltonian,
+    LocalMetropolis,
+    SelfLearning,
+    WholeDensity,
+    random_configurations,
+)
+from physml.training.stages import optimizer_stages
+
+DATA, METROPOLIS = "data set", "exact Metropolis"
+FIRST_UPDATE = 0.1  # how much a new layer changes the spins before it is trained
+
+
+def all_tasks(problem: SelfLearningProblem) -> tuple[Task, ...]:
+    """Return the tasks of a run, in order."""
+    names = model_names(problem)
+    tasks: list[Task] = [_data_task(problem)]
+    for layers, name in enumerate(names):
+        tasks.append(_training(problem, layers, name))
+        if problem.configuration.own_samples:
+            tasks += [_own_samples(problem, name), _second_round(problem, layers, name)]
+    tasks.append(_measurement(problem, METROPOLIS))
+    return (*tasks, *(_measurement(problem, name) for name in names))
+
+
+def model_names(problem: SelfLearningProblem) -> list[str]:
+    """Return what the models are called, by their number of layers."""
+    layers = range(2, problem.configuration.layers + 1)
+    names = ["linear", "1 layer", *(f"{number} layers" for number in layers)]
+    return names[: problem.configuration.layers + 1]
+
+
+def fit_name(problem: SelfLearningProblem, name: str) -> str:
+    """Return the task whose result is the trained model."""
+    has_second = problem.configuration.own_samples > 0
+    return f"second round, {name}" if has_second else f"training, {name}"
+
+
+def measurement_name(name: str) -> str:
+    """Return the task that measures with a method."""
+    return f"measurement, {name}"
+
+
+@dataclass(frozen=True)
+class MakeDataSet:
+    """Chains of the exact model; the last ones are held out for tests.
+
+    Parameters
+    ----------
+    sampling
+        The chains, which record "spins".
+    num_training_chains
+        How many chains are not held out.
+    """
+
+    sampling: SamplingTask
+    num_training_chains: int
+
+    @property
+    def name(self) -> str:
+        """That of the sampling."""
+        return self.sampling.name
+
+    @property
+    def num_steps(self) -> int:
+        """Sweeps of each chain."""
+        return self.sampling.num_steps
+
+    def perform(
+        self, results: Results, observe: Observe, state: SamplingState | None
+    ) -> DataSet:
+        """Run the chains, and put their records in a row."""
+        return self._data_set(self.sampling.perform(results, observe, state))
+
+    def state_template(self, results: Results) -> SamplingState:
+        """Return the shapes of a state."""
+        return self.sampling.state_template(results)
+
+    def result_template(self, results: Results) -> DataSet:
+        """Return the shapes of the data set."""
+        sampled = self.sampling.result_template(results)
+        return jax.eval_shape(self._data_set, sampled)
+
+    def _data_set(self, sampled: Sampled) -> DataSet:
+        spins, density = sampled.values["spins"], sampled.values["log_density"]
+        num_chains, num_records = density.shape
+        chains = jnp.repeat(jnp.arange(num_chains), num_records)
+        return DataSet(
+            jnp.reshape(spins, (-1, *spins.shape[2:])),
+            -jnp.ravel(density),
+            chains,
+            chains >= self.num_training_chains,
+            jnp.mean(sampled.acceptance["local"]),
+        )
+
+
+@dataclass(frozen=True)
+class GivenDataSet:
+    """A data set that was read from a file."""
+
+    data: DataSet
+    name: str = DATA
+
+    @property
+    def num_steps(self) -> int:
+        """One: it is there."""
+        return 1
+
+    def perform(self, results: Results, observe: Observe, state: Any) -> DataSet:
+        """Return what was read."""
+        del results
+        observe(state, {"step": 1, "samples": len(self.data.spins)})
+        return self.data
+
+    def state_template(self, results: Results) -> None:
+        """Return no state."""
+        del results
+
+    def result_template(self, results: Results) -> DataSet:
+        """Return the shapes of the data set."""
+        del results
+        return jax.eval_shape(lambda: self.data)
+
+
+def num_test_chains(problem: SelfLearningProblem) -> int:
+    """Return how many chains are held out, each as long as those to learn from."""
+    options = problem.configuration
+    return -(-options.test_samples // _samples_of_chain(options.training_samples, problem))
+
+
+def exact_log_density(
+    exact: DoubleExchange, temperature: jax.Array, spins: jax.Array
+) -> jax.Array:
+    """Return -F/T of the electrons."""
+    return -exact.free_energy(spins, temperature) / temperature
+
+
+def model_log_density(model: Model, spins: jax.Array) -> jax.Array:
+    """Return -F/T of an effective model."""
+    return -model(spins)
+
+
+def _data_task(problem: SelfLearningProblem) -> Task:
+    if problem.given_data is not None:
+        return GivenDataSet(problem.given_data)
+    options = problem.configuration
+    num_chains = options.chains + num_test_chains(problem)
+    records = _samples_of_chain(options.training_samples, problem)
+    key, first_key = jax.random.split(problem.key("data"))
+    first = partial(random_configurations, first_key, num_chains, problem.lattice.shape)
+    sampling = SamplingTask(
+        DATA,
+        kernel=partial(_metropolis, problem),
+        first_spins=lambda results: first(),
+        key=key,
+        num_sweeps=records * options.interval,
+        num_burn_in=_rounded_up(options.burn_in, options.interval),
+        record_every=options.interval,
+        observables=_the_spins,
+        communicator=problem.communicator,
+    )
+    return MakeDataSet(sampling, options.chains)
+
+
+def _training(problem: SelfLearningProblem, layers: int, name: str) -> Task:
+    task = f"training, {name}"
+    samples = partial(_samples, None)
+    if not layers:
+        return LeastSquares(task, samples, partial(_least_squares, problem))
+    return _training_task(
+        problem, task, samples, partial(_deeper, problem, layers), problem.configuration.starts
+    )
+
+
+def _second_round(problem: SelfLearningProblem, layers: int, name: str) -> Task:
+    task = f"second round, {name}"
+    samples = partial(_samples, f"own samples, {name}")
+    if not layers:
+        return LeastSquares(task, samples, partial(_least_squares, problem))
+
+    def first_model(results: Results, start: jax.Array) -> Model:
+        del start
+        return results[f"training, {name}"].model
+
+    return _training_task(problem, task, samples, first_model, 1)
+
+
+def _training_task(problem, task, samples, first_model, num_starts) -> Training:
+    (stage,) = optimizer_stages("adam", num_steps=problem.configuration.training_steps)
+    return Training(
+        task, samples, first_model, num_starts, stage, problem.communicator
+    )
+
+
+def _own_samples(problem: SelfLearningProblem, name: str) -> SamplingTask:
+    """Return chains in the model alone, with the exact F/T of their configurations."""
+    options = problem.configuration
+    records, every = _samples_of_chain(options.own_samples, problem), options.trajectories
+    return SamplingTask(
+        f"own samples, {name}",
+        kernel=partial(_trajectories, f"training, {name}"),
+        first_spins=partial(_spread_samples, options.chains),
+        key=problem.key("own samples", name),
+        num_sweeps=records * every,
+        num_burn_in=_rounded_up(options.burn_in, every),
+        record_every=every,
+        observables=partial(_spins_and_free_energy, problem),
+        communicator=problem.communicator,
+    )
+
+
+def _measurement(problem: SelfLearningProblem, name: str) -> SamplingTask:
+    options = problem.configuration
+    is_exact = name == METROPOLIS
+    kernel = partial(_metropolis, problem)
+    if not is_exact:
+        kernel = partial(_self_learning, problem, fit_name(problem, name))
+    return SamplingTask(
+        measurement_name(name),
+        kernel=kernel,
+        first_spins=partial(_spread_samples, options.chains),
+        key=problem.key("measurement", name),
+        num_sweeps=options.sweeps if is_exact else options.proposals,
+        num_burn_in=options.burn_in,
+        observables=partial(orders, problem.lattice),
+        communicator=problem.communicator,
+    )
+
+
+def _metropolis(problem: SelfLearningProblem, results: Results) -> LocalMetropolis:
+    del results
+    return LocalMetropolis(WholeDensity(_exact_density(problem)))
+
+
+def _trajectories(fit: str, results: Results) -> Hamiltonian:
+    return Hamiltonian(Partial(model_log_density, results[fit].model))
+
+
+def _self_learning(
+    problem: SelfLearningProblem, fit: str, results: Results
+) -> SelfLearning:
+    inner = _trajectories(fit, results)
+    num_inner = problem.configuration.trajectories
+    return SelfLearning(_exact_density(problem), inner, num_inner)
+
+
+def _exact_density(problem: SelfLearningProblem) -> Partial:
+    temperature = jnp.asarray(problem.configuration.temperature)
+    return Partial(exact_log_density, problem.exact, temperature)
+
+
+def _the_spins(spins: jax.Array) -> dict[str, jax.Array]:
+    return {"spins": spins}
+
+
+def _spins_and_free_energy(
+    problem: SelfLearningProblem, spins: jax.Array
+) -> dict[str, jax.Array]:
+    return {"spins": spins, "free_energy": problem.reduced_free_energy(spins)}
+
+
+def _spread_samples(num_chains: int, results: Results) -> jax.Array:
+    """Return configurations from all over the data set."""
+    spins = results[DATA].spins
+    return spins[np.linspace(0, len(spins) - 1, num_chains).astype(int)]
+
+
+def _samples(own: str | None, results: Results) -> tuple[Samples, Samples]:
+    """Return what to learn from, and the held-out samples."""
+    spins, free_energies = results[DATA].part(is_test=False)
+    if own is not None:
+        values = results[own].values
+        more = np.reshape(values["spins"], (-1, *spins.shape[1:]))
+        spins = jnp.concatenate([spins, more])
+        free_energies = jnp.append(free_energies, np.ravel(values["free_energy"]))
+    return (spins, free_energies), results[DATA].part(is_test=True)
+
+
+def _least_squares(
+    problem: SelfLearningProblem, spins: jax.Array, free_energies: jax.Array
+) -> Model:
+    shells = problem.configuration.shells
+    return fit_linear(spins, free_energies, problem.lattice, shells)
+
+
+def _deeper(
+    problem: SelfLearningProblem, layers: int, results: Results, start: jax.Array
+) -> Model:
+    """Return the model with one layer less, and another random layer."""
+    names, options = model_names(problem), problem.configuration
+    before = results[f"training, {names[layers - 1]}"].model
+    key = jax.random.fold_in(problem.key("starts", names[layers]), start)
+    if layers > 1:
+        return before.deepened(key, update=FIRST_UPDATE)
+    return random_equivariant_model(
+        key,
+        before,
+        kind=options.kind,
+        block_shells=options.layer_shells,
+        update=FIRST_UPDATE,
+    )
+
+
+def _samples_of_chain(num_samples: int, problem: SelfLearningProblem) -> int:
+    return -(-num_samples // problem.configuration.chains)
+
+
+def _rounded_up(number: int, multiple: int) -> int:
+    return -(-number // multiple) * multiple
