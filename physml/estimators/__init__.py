@@ -1,5 +1,11 @@
 """Expectation values, their errors, and intervals that hold an eigenvalue."""
 
+from physml.estimators.blocking import BlockingLevels, blocking_levels
+from physml.estimators.chain_statistics import (
+    ChainEstimate,
+    autocorrelation,
+    chain_estimate,
+)
 from physml.estimators.energy import EnergyEstimate, energy_estimate, rayleigh_quotient
 from physml.estimators.intervals import kato_temple_interval, weinstein_interval
 from physml.estimators.magnetization import (
@@ -9,7 +15,12 @@ from physml.estimators.magnetization import (
 )
 
 __all__ = [
+    "BlockingLevels",
+    "ChainEstimate",
     "EnergyEstimate",
+    "autocorrelation",
+    "blocking_levels",
+    "chain_estimate",
     "energy_estimate",
     "has_two_sublattices",
     "kato_temple_interval",

@@ -94,11 +94,16 @@ class SelfLearning:
         inner_key, accept_key = jax.random.split(key)
         moved, tally = self._inner_chain(inner_key, state.inner, step_sizes)
         new = SelfLearningState(self.log_density(moved.spins), moved)
-        log_ratio = _exact_less_effective(new) - _exact_less_effective(state)
+        log_ratio = self.log_ratio(new, state)
         verdict = judge(log_uniform(accept_key, (), log_ratio.dtype), log_ratio)
         acceptance = {"self_learning": verdict.probability, **tally.acceptance}
         count = tally.num_not_finite + verdict.is_not_finite.astype(int)
         return choose(verdict.is_accepted, new, state), Tally(acceptance, count)
+
+    def log_ratio(self, new: SelfLearningState, old: SelfLearningState) -> jax.Array:
+        """Return -[(F' - F) - (F_eff' - F_eff)]/T."""
+        exact = new.log_density - old.log_density
+        return exact - (new.inner.log_density - old.inner.log_density)
 
     def _inner_chain(
         self, key: jax.Array, state: Any, step_sizes: dict[str, jax.Array]
@@ -119,8 +124,3 @@ class SelfLearning:
             for name, value in total.acceptance.items()
         }
         return state, Tally(means, total.num_not_finite)
-
-
-def _exact_less_effective(state: SelfLearningState) -> jax.Array:
-    """Return log pi - log pi_eff: what the effective model misses."""
-    return state.log_density - state.inner.log_density
