@@ -11,13 +11,13 @@ import numpy as np
 from physml.failures import expected
 from physml.hamiltonians import DoubleExchange
 from physml.lattices import BravaisLattice
+from physml.layers import SpinLayerKind
 from physml.parallel import SERIAL, Communicator
 from physml.runs.lattice_options import make_lattice
 from physml.runs.run import RunConfiguration
 from physml.runs.self_learning_data import DataSet, read_data_set
 
 SpinLattice = Literal["square", "triangular", "cubic"]
-LayerKind = Literal["attention", "biased_attention", "convolution"]
 Purpose = Literal["data", "starts", "own samples", "measurement"]
 
 CHECKED_CONFIGURATIONS = 3  # of a data set, whose free energies are computed again
@@ -49,9 +49,9 @@ class SelfLearningConfiguration(RunConfiguration):
     """Shells of neighbors that a layer sees."""
     layers: int = 2
     """Most layers; models with 0 (linear), 1, 2, ... are trained and measured."""
-    kind: LayerKind = "attention"
+    kind: SpinLayerKind = "attention"
     """attention: as published; biased_attention: a bias for each shell; convolution: no
-    attention."""
+    attention; convolution_and_attention: both."""
     starts: int = 4
     """Random starts of each new layer; the best one stays."""
     training_steps: int = 30

@@ -5,7 +5,7 @@ and a second one that adds configurations of the model itself; then measurements
 exact Metropolis and by self-learning Monte Carlo with each model.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -153,7 +153,9 @@ class GivenDataSet:
 def num_test_chains(problem: SelfLearningProblem) -> int:
     """Return how many chains are held out, each as long as those to learn from."""
     options = problem.configuration
-    return -(-options.test_samples // _samples_of_chain(options.training_samples, problem))
+    return -(
+        -options.test_samples // _samples_of_chain(options.training_samples, problem)
+    )
 
 
 def exact_log_density(
@@ -179,7 +181,7 @@ def _data_task(problem: SelfLearningProblem) -> Task:
     sampling = SamplingTask(
         DATA,
         kernel=partial(_metropolis, problem),
-        first_spins=lambda results: first(),
+        first_spins=lambda _: first(),
         key=key,
         num_sweeps=records * options.interval,
         num_burn_in=_rounded_up(options.burn_in, options.interval),
@@ -196,7 +198,11 @@ def _training(problem: SelfLearningProblem, layers: int, name: str) -> Task:
     if not layers:
         return LeastSquares(task, samples, partial(_least_squares, problem))
     return _training_task(
-        problem, task, samples, partial(_deeper, problem, layers), problem.configuration.starts
+        problem,
+        task,
+        samples,
+        partial(_deeper, problem, layers),
+        problem.configuration.starts,
     )
 
 
@@ -215,15 +221,16 @@ def _second_round(problem: SelfLearningProblem, layers: int, name: str) -> Task:
 
 def _training_task(problem, task, samples, first_model, num_starts) -> Training:
     (stage,) = optimizer_stages("adam", num_steps=problem.configuration.training_steps)
-    return Training(
-        task, samples, first_model, num_starts, stage, problem.communicator
-    )
+    return Training(task, samples, first_model, num_starts, stage, problem.communicator)
 
 
 def _own_samples(problem: SelfLearningProblem, name: str) -> SamplingTask:
     """Return chains in the model alone, with the exact F/T of their configurations."""
     options = problem.configuration
-    records, every = _samples_of_chain(options.own_samples, problem), options.trajectories
+    records, every = (
+        _samples_of_chain(options.own_samples, problem),
+        options.trajectories,
+    )
     return SamplingTask(
         f"own samples, {name}",
         kernel=partial(_trajectories, f"training, {name}"),

@@ -1,0 +1,194 @@
+"""Self-learning Monte Carlo from data set to measurements, end to end."""
+
+import time
+from typing import Any
+
+import numpy as np
+
+from physml.failures import RunFailure
+from physml.parallel import SERIAL, Communicator
+from physml.precision import enable_x64
+from physml.runs.ranks import say_on_root
+from physml.runs.run import Run, open_run
+from physml.runs.self_learning_data import write_data_set
+from physml.runs.self_learning_measurement import (
+    correlation,
+    free_energies,
+    measured,
+    predicted_acceptance,
+)
+from physml.runs.self_learning_problem import (
+    SelfLearningConfiguration,
+    SelfLearningProblem,
+    physical_parameters,
+    self_learning_problem,
+)
+from physml.runs.self_learning_tasks import (
+    DATA,
+    METROPOLIS,
+    all_tasks,
+    fit_name,
+    measurement_name,
+    model_names,
+    num_test_chains,
+)
+from physml.runs.tables import print_methods
+from physml.runs.tasks import Results, TasksComputation
+
+NAME, DATA_FILE = "self_learning_monte_carlo", "data.npz"
+
+
+def run_self_learning(
+    configuration: SelfLearningConfiguration, communicator: Communicator = SERIAL
+) -> Results:
+    """Make data, train models, measure; write result, records, pictures, checkpoint.
+
+    Parameters
+    ----------
+    configuration
+        The options.
+    communicator
+        The ranks over which chains and samples are divided; the root alone writes.
+
+    Returns
+    -------
+    The results of all tasks by their names, see `physml.runs.self_learning_tasks`.
+
+    Raises
+    ------
+    ValueError
+        If an option is out of its range, or a data set can't be used; nothing is
+        written then.
+    RunFailure
+        If the run could not be finished, or proposals had free energies that are not
+        finite; all is written then.
+    """
+    started = time.monotonic()
+    enable_x64()
+    problem = self_learning_problem(configuration, communicator)
+    say_on_root(communicator, _title(problem))
+    computation = TasksComputation(
+        all_tasks(problem), configuration.time_limit, communicator
+    )
+    run = open_run(
+        NAME, configuration, computation, started=started, communicator=communicator
+    )
+    results = run.perform(computation.compute)
+    rows = _rows(problem, results)
+    if communicator.is_root:
+        _report(run, problem, results, rows)
+    _require_finite(rows)
+    return results
+
+
+def _title(problem: SelfLearningProblem) -> str:
+    options = problem.configuration
+    sites = " x ".join(map(str, problem.lattice.shape))
+    return (
+        f"Spins and electrons on a {options.lattice} lattice of {sites} sites, "
+        f"J = {options.coupling:g}, T = {options.temperature:g}: "
+        f"models with 0 to {options.layers} layers"
+    )
+
+
+def _rows(problem: SelfLearningProblem, results: Results) -> dict[str, dict[str, Any]]:
+    """Return the entries of result.json by the names of the methods."""
+    metropolis = results[measurement_name(METROPOLIS)]
+    rows = {METROPOLIS: measured(metropolis, "local")}
+    for layers, name in enumerate(model_names(problem)):
+        fit = results[fit_name(problem, name)]
+        first = results[f"training, {name}"]
+        rows[name] = {
+            "layers": layers,
+            "shells": problem.configuration.shells,
+            "num_parameters": fit.model.num_parameters,
+            "train_mse": float(fit.train_mse),
+            "test_mse": float(fit.test_mse),
+            "first_round_test_mse": float(first.test_mse),
+            "predicted_acceptance": predicted_acceptance(float(fit.test_mse)),
+            **measured(results[measurement_name(name)], "self_learning"),
+        }
+    return rows
+
+
+def _report(
+    run: Run,
+    problem: SelfLearningProblem,
+    results: Results,
+    rows: dict[str, dict[str, Any]],
+) -> None:
+    """Write data set, series, pictures and result; print the table."""
+    _write_arrays(run, problem, results)
+    _draw(run, problem, results, rows)
+    print_methods(rows)
+    if rows[METROPOLIS]["staggered_magnetization"] is None:
+        print("This lattice has no two sublattices: no staggered magnetization.")
+    names = model_names(problem)
+    run.finish(
+        {"metropolis": rows[METROPOLIS], "models": [rows[name] for name in names]}
+    )
+
+
+def _write_arrays(run: Run, problem: SelfLearningProblem, results: Results) -> None:
+    """Write the data set, if it was made here, and the series of all methods."""
+    options = problem.configuration
+    if problem.given_data is None:
+        making = {
+            "seed": options.seed,
+            "training_chains": options.chains,
+            "test_chains": num_test_chains(problem),
+            "sweeps_of_burn_in": options.burn_in,
+            "sweeps_between_configurations": options.interval,
+        }
+        write_data_set(
+            run.folder.path / DATA_FILE,
+            results[DATA],
+            physical_parameters(problem),
+            making,
+        )
+    arrays = {}
+    for name in (METROPOLIS, *model_names(problem)):
+        sampled = results[measurement_name(name)]
+        arrays[f"{name}/free_energy_over_temperature"] = free_energies(sampled)
+        for observable, values in sampled.values.items():
+            if observable != "log_density":
+                arrays[f"{name}/{observable}"] = np.asarray(values)
+    run.folder.write_arrays("series.npz", **arrays)
+
+
+def _draw(
+    run: Run,
+    problem: SelfLearningProblem,
+    results: Results,
+    rows: dict[str, dict[str, Any]],
+) -> None:
+    # half a second of import time that the first line need not wait for
+    from physml.runs.self_learning_pictures import (
+        draw_free_energies,
+        draw_observables,
+        draw_scaling,
+        draw_time_series,
+    )
+
+    folder, names = run.folder.path, model_names(problem)
+    spins, exact = results[DATA].part(is_test=True)
+    models = {name: results[fit_name(problem, name)].model for name in names}
+    predicted = {name: np.asarray(model(spins)) for name, model in models.items()}
+    draw_scaling(folder / "scaling.png", [rows[name] for name in names])
+    draw_free_energies(folder / "free_energies.png", np.asarray(exact), predicted)
+    draw_observables(folder / "observables.png", rows)
+    sampled = {name: results[measurement_name(name)] for name in rows}
+    draw_time_series(
+        folder / "time_series.png",
+        {name: free_energies(chains)[0] for name, chains in sampled.items()},
+        {name: correlation(chains) for name, chains in sampled.items()},
+    )
+
+
+def _require_finite(rows: dict[str, dict[str, Any]]) -> None:
+    bad = [name for name, row in rows.items() if row["num_not_finite"]]
+    if bad:
+        raise RunFailure(
+            f"Proposals of {', '.join(bad)} had free energies that are not finite and "
+            "were refused: learn from more samples, or take fewer layers."
+        )
