@@ -6,12 +6,12 @@ have the naive error
 .. math:: s_l^2 = \frac{\sigma_l^2}{n_l - 1}, \qquad
           \delta s_l \approx \frac{s_l}{\sqrt{2 (n_l - 1)}} ,
 
-of their :math:`n_l` averages with the variance :math:`\sigma_l^2`. It grows with l until
-blocks are longer than the memory of the chain, and is the true error from there on. It
-knows nothing of autocorrelation functions, and so checks `chain_estimate`.
+of their :math:`n_l` averages with the variance :math:`\sigma_l^2`. It grows with l
+until blocks are longer than the memory of the chain, and is the true error from there
+on. It knows nothing of autocorrelation functions, and so checks `chain_estimate`.
 
-The level is chosen by itself: the smallest at which :math:`b^3 > 2 N (s_l/s_0)^4`, which
-balances the bias of short blocks with the noise of few.
+The level is chosen by itself: the smallest at which :math:`b^3 > 2 N (s_l/s_0)^4`,
+which balances the bias of short blocks with the noise of few.
 
 References: H. Flyvbjerg, H. G. Petersen, J. Chem. Phys. 91, 461 (1989); the level:
 U. Wolff, Comput. Phys. Commun. 156, 143 (2004), R. M. Lee et al., Phys. Rev. E 83,

@@ -127,7 +127,7 @@ def _run_records(
         chains, rows = carry
         first = schedule.sweep + index * schedule.record_every
         chains, acceptance = _take_sweeps(
-            kernel, sweep_all, chains, first, schedule.record_every
+            sweep_all, chains, first, schedule.record_every
         )
         row = Rows(observe_all(chains.state), acceptance)
         return chains, jax.tree.map(lambda all_, x: all_.at[:, index].set(x), rows, row)
@@ -145,7 +145,6 @@ def _run_records(
 
 
 def _take_sweeps(
-    kernel: Kernel,
     sweep_all: Callable,
     chains: Chains,
     first: jax.Array,

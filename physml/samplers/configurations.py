@@ -1,5 +1,7 @@
 """First configurations of chains."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 
@@ -7,6 +9,7 @@ from physml.parallel import item_keys
 from physml.samplers.geometry import unit
 
 
+@partial(jax.jit, static_argnames=("num_chains", "shape"))
 def random_configurations(
     key: jax.Array, num_chains: int, shape: tuple[int, ...]
 ) -> jax.Array:

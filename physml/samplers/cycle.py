@@ -1,7 +1,7 @@
 """Kernels one after the other.
 
-Each leaves the density as it is, so their sequence does; it is not reversible, since its
-reverse has the other order.
+Each leaves the density as it is, so their sequence does; it is not reversible, since
+its reverse has the other order.
 """
 
 from dataclasses import dataclass

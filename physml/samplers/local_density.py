@@ -1,9 +1,9 @@
 """What a sampler needs to know of a density that it changes spin by spin.
 
-A trial move of one spin is often far cheaper than a new evaluation: a linear model needs
-one local field, electrons a small determinant. Whatever makes it cheap is kept beside
-the configuration in a cache, which only an accepted move has to renew. A density that
-knows no shortcut is a `WholeDensity`.
+A trial move of one spin is often far cheaper than a new evaluation: a linear model
+needs one local field, electrons a small determinant. Whatever makes it cheap is kept
+beside the configuration in a cache, which only an accepted move has to renew. A density
+that knows no shortcut is a `WholeDensity`.
 """
 
 from collections.abc import Callable
@@ -22,10 +22,10 @@ class LocalDensity(Protocol):
     """A probability density of one configuration, up to a factor.
 
     An implementation is a frozen pytree whose arrays are leaves, so that other numbers
-    compile nothing. `spins` have shape (n_1, ..., n_d, 3), unit vectors, without an axis
-    for chains; a `site` is a traced integer, the row of `spins.reshape(-1, 3)`;
-    a `new_spin` has shape (3,). The methods run inside compiled programs. A density that
-    is not finite is data: return NaN, and the move is refused and counted.
+    compile nothing. `spins` have shape (n_1, ..., n_d, 3), unit vectors, without an
+    axis for chains; a `site` is a traced integer, the row of `spins.reshape(-1, 3)`;
+    a `new_spin` has shape (3,). The methods run inside compiled programs. A density
+    that is not finite is data: return NaN, and the move is refused and counted.
     """
 
     def start(self, spins: jax.Array) -> Cache:

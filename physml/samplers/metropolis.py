@@ -1,7 +1,9 @@
 """Metropolis: a proposal, then acceptance with probability min(1, ratio).
 
 `LocalMetropolis` tries one move at each site of a `LocalDensity`; `GlobalMetropolis`
-moves all spins at once. Reference: N. Metropolis et al., J. Chem. Phys. 21, 1087 (1953).
+moves all spins at once.
+
+Reference: N. Metropolis et al., J. Chem. Phys. 21, 1087 (1953).
 """
 
 import math

@@ -1,8 +1,8 @@
 r"""Overrelaxation: each spin reflected about its local field.
 
 Where the log density is linear in each spin,
-:math:`\log\pi = \mathbf h_i \cdot \mathbf S_i + \dots` with a field that does not depend
-on :math:`\mathbf S_i`, the reflection
+:math:`\log\pi = \mathbf h_i \cdot \mathbf S_i + \dots` with a field that does not
+depend on :math:`\mathbf S_i`, the reflection
 
 .. math:: \mathbf S_i' = 2 \frac{\mathbf S_i \cdot \mathbf h_i}{h_i^2} \mathbf h_i
           - \mathbf S_i

@@ -143,7 +143,7 @@ def sample(
 
     Examples
     --------
-    Two spins with the density exp(K S_1 . S_2); exact is coth K - 1/K = 0.3130 at K = 1:
+    Two spins with the density exp(S_1 . S_2); exact is coth 1 - 1 = 0.3130:
 
     >>> import jax, jax.numpy as jnp
     >>> from jax.tree_util import Partial
@@ -151,7 +151,8 @@ def sample(
     ...     return {"product": jnp.sum(spins[0] * spins[1])}
     >>> density = WholeDensity(Partial(lambda spins: product(spins)["product"]))
     >>> result = sample(
-    ...     LocalMetropolis(density), random_configurations(jax.random.key(0), 100, (2,)),
+    ...     LocalMetropolis(density),
+    ...     random_configurations(jax.random.key(0), 100, (2,)),
     ...     key=jax.random.key(1), num_sweeps=400, num_burn_in=100, observables=product)
     >>> print(f"{result.measured.values['product'].mean():.2f}")
     0.31

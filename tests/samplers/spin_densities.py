@@ -18,7 +18,7 @@ class BondsInField:
     """
 
     couplings: jax.Array  # (sites, sites), symmetric, zero on the diagonal
-    field: jax.Array | float = 0.0
+    field: jax.Array  # along z
 
     def __call__(self, spins):
         bonds = jnp.sum(spins * (self.couplings @ spins)) / 2
@@ -29,6 +29,7 @@ class BondsInField:
         return self.couplings @ spins + self.field * along_z
 
     def local_field(self, cache, spins, site):
+        del spins
         return cache[site]
 
     def log_ratio(self, cache, spins, site, new_spin):
@@ -50,15 +51,16 @@ def _call(density, spins):
     return density(spins)
 
 
-def pair(coupling, field=0.0):
-    """Return the density of two spins."""
-    return BondsInField(jnp.array([[0.0, coupling], [coupling, 0.0]]), field)
+def pairs(coupling, field):
+    """Return the density of four spins, two by two and in a field along z."""
+    block = jnp.array([[0.0, 1.0], [1.0, 0.0]])
+    return BondsInField(coupling * jnp.kron(jnp.eye(2), block), jnp.array(field))
 
 
 def ring(num_sites, coupling):
     """Return the density of spins on a ring, each bond counted once."""
     shift = jnp.roll(jnp.eye(num_sites), 1, axis=0)
-    return BondsInField(coupling * (shift + shift.T))
+    return BondsInField(coupling * (shift + shift.T), jnp.array(0.0))
 
 
 def observe(spins):
@@ -88,7 +90,7 @@ def exact_ring(num_sites, coupling):
 
 
 def exact_pair(coupling, field=0.0):
-    """Return the averages of two spins by quadrature over z, z' and the angle between."""
+    """Return the averages of two spins by quadrature over z, z' and an angle."""
     z, weight = np.polynomial.legendre.leggauss(60)
     angle = np.linspace(0, 2 * np.pi, 128, endpoint=False)
     planar = np.sqrt(1 - z**2)
