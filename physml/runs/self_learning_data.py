@@ -108,7 +108,8 @@ def read_data_set(
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Return provenance and arrays."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        content = io.BytesIO(path.read_bytes())  # np.load leaves bad files open
+        with np.load(content, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         provenance = json.loads(str(arrays["provenance"]))
         is_ours = provenance["format"] == FORMAT and "parameters" in provenance
