@@ -3,7 +3,8 @@ r"""Effective energies of classical spins, learned from those of a more costly m
 The linear model has a coupling for each of the nearest shells, each bond once,
 
 .. math::
-    E(S) = N e_0 - \sum_n J_n \sum_{\langle ij \rangle_n} \mathbf S_i \cdot \mathbf S_j ,
+    E(S) = N e_0 - \sum_n J_n \sum_{\langle ij \rangle_n}
+    \mathbf S_i \cdot \mathbf S_j ,
 
 and the equivariant model takes the linear energy of spins that went through layers
 (`physml.layers.spin_layer`),
@@ -29,7 +30,7 @@ import jax.numpy as jnp
 from physml.failures import expected
 from physml.lattices.bravais import BravaisLattice
 from physml.lattices.neighbors import matched, neighbor_products, require_field
-from physml.lattices.pair_shells import PairShells, pair_matrix, pair_shells
+from physml.lattices.pair_shells import PairShells, pair_shells
 from physml.layers.spin_attention import (
     SpinLayerKind,
     SpinLayerWeights,
@@ -41,7 +42,7 @@ from physml.tracing import is_traced
 
 
 @jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # compared as objects, so that jax.jit takes it
 class LinearSpinModel:
     """One coupling for each shell; a pytree whose arrays are the parameters.
 
@@ -207,7 +208,7 @@ def fit_linear(
 
 
 @jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # compared as objects, so that jax.jit takes it
 class EquivariantSpinModel:
     """Layers, then the linear energy; a pytree whose arrays are the parameters.
 

@@ -7,7 +7,8 @@ A weight for each distance makes a symmetric matrix over the sites,
     s \text{ the shell of } j \text{ as seen from } i ,
 
 and zero beyond the last weight. On small lattices a product with this matrix is faster
-than shifted sums (`physml.lattices.neighbors`): benchmarks/self_learning_monte_carlo.md.
+than shifted sums (`physml.lattices.neighbors`), as
+benchmarks/self_learning_monte_carlo.md has measured.
 """
 
 from dataclasses import dataclass, replace
@@ -59,7 +60,7 @@ class PairShells:
     def numbers(self) -> np.ndarray:
         """The shell of each pair, shape (num_sites, num_sites).
 
-        0 is a site with itself; the number of shells + 1 stands for all that is farther.
+        0 is a site with itself; the number of shells + 1 is all that is farther.
         """
         return _numbers(self)
 
@@ -144,7 +145,7 @@ def pair_matrix(weights: jax.Array, pairs: PairShells) -> jax.Array:
 @lru_cache(maxsize=256)
 def _shells(pairs: PairShells) -> tuple[Shell, ...]:
     lattice, found, count = pairs.lattice, [], len(pairs.squared_distances)
-    shells = lattice.shells(min(count, lattice.num_shells))
+    shells = lattice.shells(count) if count <= lattice.num_shells else ()
     if [s.squared_distance for s in shells] != list(pairs.squared_distances):
         shells = lattice.shells()
     for wanted in pairs.squared_distances:
