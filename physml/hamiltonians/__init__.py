@@ -5,6 +5,7 @@ from physml.hamiltonians.bogoliubov_de_gennes import (
     Vortex,
     bogoliubov_de_gennes,
 )
+from physml.hamiltonians.double_exchange import DoubleExchange
 from physml.hamiltonians.effective_spins import (
     EquivariantSpinModel,
     LinearSpinModel,

@@ -103,7 +103,7 @@ class SamplingTask:
             snapshot=current.snapshot,
             communicator=self.communicator,
         )
-        count = np.asarray(end.snapshot.chains.num_not_finite)
+        count = end.snapshot.chains.num_not_finite
         return current.sampled._replace(num_not_finite=count)
 
     def state_template(self, results: Results) -> SamplingState:
@@ -138,11 +138,10 @@ class SamplingTask:
         def buffer(row: jax.ShapeDtypeStruct) -> jax.Array:
             return jnp.zeros((num_chains, num_records, *row.shape), row.dtype)
 
-        rows = jax.tree.map(buffer, (values, tally.acceptance))
+        values, acceptance = jax.tree.map(buffer, (values, tally.acceptance))
         count = jnp.zeros((num_chains,), one.num_not_finite.dtype)
-        return SamplingState(
-            snapshot_of(kernel, spins), Sampled(*rows, jnp.zeros(num_records), count)
-        )
+        sampled = Sampled(values, acceptance, jnp.zeros(num_records), count)
+        return SamplingState(snapshot_of(kernel, spins), sampled)
 
     def _filled(self, sampled: Sampled, new: ChainRecords) -> Sampled:
         """Put the records of measured sweeps into their places."""
@@ -151,16 +150,17 @@ class SamplingTask:
             return sampled
         places = (new.sweep - self.num_burn_in) // self.record_every - 1
 
-        def fill(buffer: jax.Array, rows: np.ndarray) -> np.ndarray:
-            filled = np.array(buffer)
-            filled[:, places] = rows
-            return filled
-
-        seconds = np.array(sampled.seconds)
-        seconds[places] = new.seconds
-        values = jax.tree.map(fill, sampled.values, new.values)
-        acceptance = jax.tree.map(fill, sampled.acceptance, new.acceptance)
+        values = _put(sampled.values, new.values, places)
+        acceptance = _put(sampled.acceptance, new.acceptance, places)
+        seconds = sampled.seconds.at[places].set(new.seconds)
         return Sampled(values, acceptance, seconds, sampled.num_not_finite)
+
+
+def _put(
+    buffers: dict[str, jax.Array], rows: dict[str, np.ndarray], places: np.ndarray
+) -> dict[str, jax.Array]:
+    """Return buffers (num_chains, num_records, ...) with rows at their places."""
+    return {name: buffers[name].at[:, places].set(rows[name]) for name in buffers}
 
 
 def _row(snapshot: SamplingSnapshot, new: ChainRecords) -> dict[str, Any]:

@@ -1,6 +1,9 @@
 """Self-learning Monte Carlo from data set to measurements, end to end."""
 
 import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,6 +11,7 @@ import numpy as np
 from physml.failures import RunFailure
 from physml.parallel import SERIAL, Communicator
 from physml.precision import enable_x64
+from physml.runs.model_files import save_model
 from physml.runs.ranks import say_on_root
 from physml.runs.run import Run, open_run
 from physml.runs.self_learning_data import write_data_set
@@ -33,7 +37,7 @@ from physml.runs.self_learning_tasks import (
     num_test_chains,
 )
 from physml.runs.tables import print_methods
-from physml.runs.tasks import Results, TasksComputation
+from physml.runs.tasks import Results, TasksComputation, TaskSnapshot
 
 NAME, DATA_FILE = "self_learning_monte_carlo", "data.npz"
 
@@ -73,7 +77,7 @@ def run_self_learning(
     run = open_run(
         NAME, configuration, computation, started=started, communicator=communicator
     )
-    results = run.perform(computation.compute)
+    results = run.perform(partial(_compute, run, problem, computation))
     rows = _rows(problem, results)
     if communicator.is_root:
         _report(run, problem, results, rows)
@@ -95,7 +99,7 @@ def _rows(problem: SelfLearningProblem, results: Results) -> dict[str, dict[str,
     """Return the entries of result.json by the names of the methods."""
     metropolis = results[measurement_name(METROPOLIS)]
     rows = {METROPOLIS: measured(metropolis, "local")}
-    for layers, name in enumerate(model_names(problem)):
+    for layers, name in model_names(problem).items():
         fit = results[fit_name(problem, name)]
         first = results[f"training, {name}"]
         rows[name] = {
@@ -117,22 +121,39 @@ def _report(
     results: Results,
     rows: dict[str, dict[str, Any]],
 ) -> None:
-    """Write data set, series, pictures and result; print the table."""
-    _write_arrays(run, problem, results)
+    """Write series, pictures and result; print the table."""
+    _write_series(run, problem, results)
     _draw(run, problem, results, rows)
     print_methods(rows)
     if rows[METROPOLIS]["staggered_magnetization"] is None:
         print("This lattice has no two sublattices: no staggered magnetization.")
-    names = model_names(problem)
-    run.finish(
-        {"metropolis": rows[METROPOLIS], "models": [rows[name] for name in names]}
-    )
+    models = [rows[name] for name in model_names(problem).values()]
+    run.finish({"metropolis": rows[METROPOLIS], "models": models})
 
 
-def _write_arrays(run: Run, problem: SelfLearningProblem, results: Results) -> None:
-    """Write the data set, if it was made here, and the series of all methods."""
-    options = problem.configuration
-    if problem.given_data is None:
+def _compute(
+    run: Run,
+    problem: SelfLearningProblem,
+    computation: TasksComputation,
+    *,
+    observer: Callable[..., bool],
+    snapshot: TaskSnapshot | None,
+) -> Results:
+    """Perform the tasks, and write the files of each when it is finished."""
+
+    def watch(snapshot: TaskSnapshot, row: dict[str, Any] | None) -> bool:
+        if row is None and run.communicator.is_root:
+            _write_files(run.folder.path, problem, snapshot.results)
+        return observer(snapshot, row)
+
+    return computation.compute(watch, snapshot)
+
+
+def _write_files(folder: Path, problem: SelfLearningProblem, results: Results) -> None:
+    """Write data set and models, as far as they are there and were made here."""
+    data = folder / DATA_FILE
+    if problem.given_data is None and not data.exists():
+        options = problem.configuration
         making = {
             "seed": options.seed,
             "training_chains": options.chains,
@@ -140,14 +161,24 @@ def _write_arrays(run: Run, problem: SelfLearningProblem, results: Results) -> N
             "sweeps_of_burn_in": options.burn_in,
             "sweeps_between_configurations": options.interval,
         }
-        write_data_set(
-            run.folder.path / DATA_FILE,
-            results[DATA],
-            physical_parameters(problem),
-            making,
-        )
+        write_data_set(data, results[DATA], physical_parameters(problem), making)
+    for layers, name in model_names(problem).items():
+        path, fit = folder / model_file(layers), results.get(fit_name(problem, name))
+        if problem.given_model is None and fit is not None and not path.exists():
+            errors = {"train_mse": fit.train_mse, "test_mse": fit.test_mse}
+            figures = {name: float(value) for name, value in errors.items()}
+            save_model(path, fit.model, physical_parameters(problem) | figures)
+
+
+def model_file(layers: int) -> str:
+    """Return the name of the file of a model."""
+    return f"model_{layers}.npz"
+
+
+def _write_series(run: Run, problem: SelfLearningProblem, results: Results) -> None:
+    """Write what each step of all chains has measured."""
     arrays = {}
-    for name in (METROPOLIS, *model_names(problem)):
+    for name in (METROPOLIS, *model_names(problem).values()):
         sampled = results[measurement_name(name)]
         arrays[f"{name}/free_energy_over_temperature"] = free_energies(sampled)
         for observable, values in sampled.values.items():
@@ -170,7 +201,7 @@ def _draw(
         draw_time_series,
     )
 
-    folder, names = run.folder.path, model_names(problem)
+    folder, names = run.folder.path, list(model_names(problem).values())
     spins, exact = results[DATA].part(is_test=True)
     models = {name: results[fit_name(problem, name)].model for name in names}
     predicted = {name: np.asarray(model(spins)) for name, model in models.items()}

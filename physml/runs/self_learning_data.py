@@ -61,8 +61,9 @@ def write_data_set(
         "versions": versions(),
     }
     arrays = {name: np.asarray(x) for name, x in data._asdict().items()}
+    arrays["provenance"] = np.array(json.dumps(provenance))
     content = io.BytesIO()
-    np.savez(content, provenance=np.array(json.dumps(provenance)), **arrays)
+    np.savez(content, allow_pickle=False, **arrays)
     write_atomically(path, content.getvalue())
 
 
@@ -88,8 +89,8 @@ def read_data_set(
         configurations to learn from or to test with.
     """
     provenance, arrays = _read(path)
-    _require_same(provenance["parameters"], parameters, path)
-    data = DataSet(*(arrays[name] for name in DataSet._fields))
+    require_same("a data set", provenance["parameters"], parameters, path)
+    data = DataSet(*(jax.numpy.asarray(arrays[name]) for name in DataSet._fields))
     samples = len(data.spins)
     shapes = [np.shape(x) for x in data]
     wanted = [(samples, *lattice.shape, 3), (samples,), (samples,), (samples,), ()]
@@ -102,7 +103,7 @@ def read_data_set(
     except (ValueError, TypeError) as error:
         raise ValueError(f"In the data set {path}: {error}") from None
     _require_usable(data, path)
-    return DataSet(*map(jax.numpy.asarray, data))
+    return data
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -131,16 +132,28 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     return provenance, arrays
 
 
-def _require_same(saved: dict[str, Any], wanted: dict[str, Any], path: Path) -> None:
-    """Refuse a data set of another model, and say what differs."""
+def require_same(
+    what: str, saved: dict[str, Any], wanted: dict[str, Any], path: Path
+) -> None:
+    """Refuse a file that belongs to another exact model, and say what differs.
+
+    Parameters
+    ----------
+    what
+        The file, in words.
+    saved, wanted
+        Parameters of the exact model: those of the file, and those of the run.
+    path
+        Of the file.
+    """
     different = [name for name in wanted if saved.get(name) != wanted[name]]
     if different:
         was = ", ".join(f"{name} = {saved.get(name)}" for name in different)
         now = ", ".join(f"{name} = {wanted[name]}" for name in different)
         raise expected(
-            f"a data set with {now} in {path}",
+            f"{what} with {now} in {path}",
             was,
-            "give the options of the data set, or leave out --data to make another",
+            "give the options that it was made with, or name another file",
         )
 
 

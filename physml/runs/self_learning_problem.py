@@ -14,8 +14,9 @@ from physml.lattices import BravaisLattice
 from physml.layers import SpinLayerKind
 from physml.parallel import SERIAL, Communicator
 from physml.runs.lattice_options import make_lattice
+from physml.runs.model_files import SpinModel, load_model
 from physml.runs.run import RunConfiguration
-from physml.runs.self_learning_data import DataSet, read_data_set
+from physml.runs.self_learning_data import DataSet, read_data_set, require_same
 
 SpinLattice = Literal["square", "triangular", "cubic"]
 Purpose = Literal["data", "starts", "own samples", "measurement"]
@@ -66,6 +67,9 @@ class SelfLearningConfiguration(RunConfiguration):
     data: Path | None = None
     """A data.npz of an earlier run with the same exact model. By default a data set is
     made."""
+    model: Path | None = None
+    """A model file of an earlier run with the same exact model, on any size of the
+    lattice: nothing is trained, it alone is measured. By default models are trained."""
     interval: int = 3
     """Sweeps from one configuration of the data set to the next."""
     burn_in: int = 100
@@ -83,7 +87,8 @@ class SelfLearningConfiguration(RunConfiguration):
     def comparable(self) -> dict[str, Any]:
         """Return the options that a checkpoint shares with the run that resumes it."""
         options = super().comparable()
-        return options | {"data": None if self.data is None else str(self.data)}
+        names = ("data", "model")
+        return options | {n: str(options[n]) if options[n] else None for n in names}
 
 
 @dataclass(frozen=True)
@@ -98,17 +103,19 @@ class SelfLearningProblem:
         Of the spins.
     exact
         The model with electrons.
-    given_data
-        What was read from a file; None if a data set is to be made.
     communicator
         The ranks over which chains and samples are divided.
+    given_data, given_model
+        What was read from files; None if a data set is to be made, or models are to be
+        trained.
     """
 
     configuration: SelfLearningConfiguration
     lattice: BravaisLattice
     exact: DoubleExchange
-    given_data: DataSet | None
-    communicator: Communicator
+    communicator: Communicator = SERIAL
+    given_data: DataSet | None = None
+    given_model: SpinModel | None = None
 
     def reduced_free_energy(self, spins: jax.Array) -> jax.Array:
         """Return F/T of the exact model, shape (...)."""
@@ -127,12 +134,12 @@ class SelfLearningProblem:
 def self_learning_problem(
     configuration: SelfLearningConfiguration, communicator: Communicator = SERIAL
 ) -> SelfLearningProblem:
-    """Check the options, build the lattice and the exact model, read the data set.
+    """Check the options, build the lattice and the exact model, read the files.
 
     Raises
     ------
     ValueError
-        If an option is out of its range, or the data set can't be used.
+        If an option is out of its range, or a file can't be used.
     """
     _require_in_range(configuration)
     lattice, _ = make_lattice(configuration.lattice, configuration.size, "periodic")
@@ -146,11 +153,9 @@ def self_learning_problem(
         coupling=configuration.coupling,
         chemical_potential=configuration.chemical_potential,
     )
-    problem = SelfLearningProblem(configuration, lattice, exact, None, communicator)
-    if configuration.data is None:
-        return problem
-    read = partial(_checked_data, problem, configuration.data)
-    return replace(problem, given_data=communicator.on_root(read))
+    problem = SelfLearningProblem(configuration, lattice, exact, communicator)
+    data, model = communicator.on_root(partial(_read_files, problem))
+    return replace(problem, given_data=data, given_model=model)
 
 
 def physical_parameters(problem: SelfLearningProblem) -> dict[str, Any]:
@@ -159,6 +164,25 @@ def physical_parameters(problem: SelfLearningProblem) -> dict[str, Any]:
     options = asdict(problem.configuration)
     parameters = {name: options[name] for name in names}
     return parameters | {"size": list(problem.lattice.shape)}
+
+
+def _read_files(
+    problem: SelfLearningProblem,
+) -> tuple[DataSet | None, SpinModel | None]:
+    data, model = problem.configuration.data, problem.configuration.model
+    return (
+        None if data is None else _checked_data(problem, data),
+        None if model is None else _checked_model(problem, model),
+    )
+
+
+def _checked_model(problem: SelfLearningProblem, path: Path) -> SpinModel:
+    shells = problem.configuration.shells
+    model, provenance = load_model(path, problem.lattice, num_shells=shells)
+    wanted = physical_parameters(problem)
+    del wanted["size"]  # a model belongs to all sizes
+    require_same("a model", provenance, wanted, path)
+    return model
 
 
 def _checked_data(problem: SelfLearningProblem, path: Path) -> DataSet:

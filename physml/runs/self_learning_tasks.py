@@ -5,6 +5,7 @@ and a second one that adds configurations of the model itself; then measurements
 exact Metropolis and by self-learning Monte Carlo with each model.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -14,12 +15,18 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
 
-from physml.hamiltonians import DoubleExchange, fit_linear, random_equivariant_model
+from physml.hamiltonians import (
+    DoubleExchange,
+    LinearSpinModel,
+    fit_linear,
+    random_equivariant_model,
+)
 from physml.runs.sampling import Sampled, SamplingState, SamplingTask
 from physml.runs.self_learning_data import DataSet
 from physml.runs.self_learning_measurement import orders
 from physml.runs.self_learning_problem import SelfLearningProblem
 from physml.runs.self_learning_training import (
+    GivenModel,
     LeastSquares,
     Model,
     Samples,
@@ -28,6 +35,7 @@ from physml.runs.self_learning_training import (
 from physml.runs.tasks import Observe, Results, Task
 from physml.samplers import (
     Hamiltonian,
+    Kernel,
     LocalMetropolis,
     SelfLearning,
     WholeDensity,
@@ -41,27 +49,33 @@ FIRST_UPDATE = 0.1  # how much a new layer changes the spins before it is traine
 
 def all_tasks(problem: SelfLearningProblem) -> tuple[Task, ...]:
     """Return the tasks of a run, in order."""
-    names = model_names(problem)
+    models = model_names(problem)
     tasks: list[Task] = [_data_task(problem)]
-    for layers, name in enumerate(names):
+    for layers, name in models.items():
         tasks.append(_training(problem, layers, name))
-        if problem.configuration.own_samples:
+        if has_second_round(problem):
             tasks += [_own_samples(problem, name), _second_round(problem, layers, name)]
     tasks.append(_measurement(problem, METROPOLIS))
-    return (*tasks, *(_measurement(problem, name) for name in names))
+    return (*tasks, *(_measurement(problem, name) for name in models.values()))
 
 
-def model_names(problem: SelfLearningProblem) -> list[str]:
-    """Return what the models are called, by their number of layers."""
-    layers = range(2, problem.configuration.layers + 1)
-    names = ["linear", "1 layer", *(f"{number} layers" for number in layers)]
-    return names[: problem.configuration.layers + 1]
+def model_names(problem: SelfLearningProblem) -> dict[int, str]:
+    """Return what the models of a run are called, by their number of layers."""
+    model, most = problem.given_model, problem.configuration.layers
+    if model is None:
+        return {layers: _name(layers) for layers in range(most + 1)}
+    layers = 0 if isinstance(model, LinearSpinModel) else len(model.layers)
+    return {layers: _name(layers)}
+
+
+def has_second_round(problem: SelfLearningProblem) -> bool:
+    """Whether models learn from configurations of their own, too."""
+    return problem.configuration.own_samples > 0 and problem.given_model is None
 
 
 def fit_name(problem: SelfLearningProblem, name: str) -> str:
     """Return the task whose result is the trained model."""
-    has_second = problem.configuration.own_samples > 0
-    return f"second round, {name}" if has_second else f"training, {name}"
+    return ("second round, " if has_second_round(problem) else "training, ") + name
 
 
 def measurement_name(name: str) -> str:
@@ -195,6 +209,8 @@ def _data_task(problem: SelfLearningProblem) -> Task:
 def _training(problem: SelfLearningProblem, layers: int, name: str) -> Task:
     task = f"training, {name}"
     samples = partial(_samples, None)
+    if problem.given_model is not None:
+        return GivenModel(task, samples, problem.given_model)
     if not layers:
         return LeastSquares(task, samples, partial(_least_squares, problem))
     return _training_task(
@@ -219,7 +235,13 @@ def _second_round(problem: SelfLearningProblem, layers: int, name: str) -> Task:
     return _training_task(problem, task, samples, first_model, 1)
 
 
-def _training_task(problem, task, samples, first_model, num_starts) -> Training:
+def _training_task(
+    problem: SelfLearningProblem,
+    task: str,
+    samples: Callable[[Results], tuple[Samples, Samples]],
+    first_model: Callable[[Results, jax.Array], Model],
+    num_starts: int,
+) -> Training:
     (stage,) = optimizer_stages("adam", num_steps=problem.configuration.training_steps)
     return Training(task, samples, first_model, num_starts, stage, problem.communicator)
 
@@ -247,7 +269,7 @@ def _own_samples(problem: SelfLearningProblem, name: str) -> SamplingTask:
 def _measurement(problem: SelfLearningProblem, name: str) -> SamplingTask:
     options = problem.configuration
     is_exact = name == METROPOLIS
-    kernel = partial(_metropolis, problem)
+    kernel: Callable[[Results], Kernel] = partial(_metropolis, problem)
     if not is_exact:
         kernel = partial(_self_learning, problem, fit_name(problem, name))
     return SamplingTask(
@@ -334,6 +356,10 @@ def _deeper(
         block_shells=options.layer_shells,
         update=FIRST_UPDATE,
     )
+
+
+def _name(layers: int) -> str:
+    return ("linear", "1 layer")[layers] if layers < 2 else f"{layers} layers"
 
 
 def _samples_of_chain(num_samples: int, problem: SelfLearningProblem) -> int:

@@ -49,6 +49,45 @@ class FitState(NamedTuple):
 
 
 @dataclass(frozen=True)
+class GivenModel:
+    """A model that was read from a file: it is assessed.
+
+    Parameters
+    ----------
+    name
+        What is done, for people.
+    samples
+        Takes samples, and those for tests, from the results before.
+    model
+        What was read.
+    """
+
+    name: str
+    samples: Callable[[Results], tuple[Samples, Samples]]
+    model: Model
+
+    @property
+    def num_steps(self) -> int:
+        """One."""
+        return 1
+
+    def perform(self, results: Results, observe: Observe, state: Any) -> Fit:
+        """Compute the errors."""
+        fit = assessed(self.model, *self.samples(results))
+        observe(state, {"step": 1, "loss": float(fit.train_mse)})
+        return fit
+
+    def state_template(self, results: Results) -> None:
+        """Return no state: nothing is kept on the way."""
+        del results
+
+    def result_template(self, results: Results) -> Fit:
+        """Return the shapes of the fit."""
+        del results
+        return _shapes(jax.eval_shape(lambda: self.model))
+
+
+@dataclass(frozen=True)
 class LeastSquares:
     """The fit of a linear model, in one step.
 
@@ -160,8 +199,8 @@ class Training:
 
         def watch(snapshot: TrainingSnapshot, records: Records) -> bool:
             steps = int(done.number) * self.stage.num_steps + int(records.step[-1])
-            row = {"step": steps, "start": int(done.number)}
-            row |= {"loss": float(snapshot.state.best.value)}
+            loss = float(snapshot.state.best.value)
+            row = {"step": steps, "start": int(done.number), "loss": loss}
             observe(FitState(done, snapshot.state), row)
             return False
 
@@ -204,5 +243,5 @@ def _with_another(done: StartsDone, result: MinimizeResult) -> StartsDone:
 
 def _shapes(model: Model) -> Fit:
     """Return the shapes of a fit of such a model."""
-    number = jax.ShapeDtypeStruct((), default_float_dtype())
+    number = jax.eval_shape(lambda: jnp.zeros((), default_float_dtype()))
     return Fit(model, number, number)

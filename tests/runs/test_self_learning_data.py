@@ -69,7 +69,9 @@ def test_what_cannot_be_used_is_refused(path, data, change, message):
 
 def test_other_parameters_are_named(path, data):
     write_data_set(path, data, PARAMETERS | {"temperature": 0.1}, {})
-    with pytest.raises(ValueError, match=r"temperature = 0.05 .* got temperature = 0.1"):
+    with pytest.raises(
+        ValueError, match=r"temperature = 0.05 .* got temperature = 0.1"
+    ):
         read_data_set(path, PARAMETERS, LATTICE)
 
 
