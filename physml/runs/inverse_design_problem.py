@@ -173,7 +173,7 @@ def _stages(
         targets = broadened_map(regression.targets, energies, missing)
         inputs = energies, jnp.full_like(energies, broadening)
         samples = regression.communicator.divide((inputs, targets))
-        broad = Partial(_without_step, Partial(loss.func, samples))  # one program
+        broad = Partial(_without_step, replace(loss, samples=samples))  # one program
         name = f"broadening {broadening:g}"
         most = max(1, num_steps // (2 * len(broadenings)))
         if not stages:
