@@ -242,7 +242,8 @@ def _training_task(
     first_model: Callable[[Results, jax.Array], Model],
     num_starts: int,
 ) -> Training:
-    (stage,) = optimizer_stages("adam", num_steps=problem.configuration.training_steps)
+    steps = problem.configuration.training_steps
+    (stage,) = optimizer_stages("levenberg_marquardt", num_steps=steps)
     return Training(task, samples, first_model, num_starts, stage, problem.communicator)
 
 

@@ -20,6 +20,10 @@ from physml.training.minimization import MinimizeResult, TrainingSnapshot, minim
 from physml.training.records import Records
 from physml.training.regression import Regression
 from physml.training.stages import Stage
+from physml.training.stopping import StopRules
+
+RECORD_EVERY = 5  # steps
+STOP_RULES = StopRules(patience=10, improvement=1e-3)  # a thousandth in ten steps
 
 Samples = tuple[jax.Array, jax.Array]  # spins and F/T
 Model = Any  # a pytree of parameters that maps spins to F/T
@@ -208,6 +212,8 @@ class Training:
             regression.loss(),
             model,
             (self.stage,),
+            stop_rules=STOP_RULES,
+            record_every=RECORD_EVERY,
             observer=watch,
             snapshot=None if under_way is None else TrainingSnapshot(0, under_way),
             communicator=self.communicator,
