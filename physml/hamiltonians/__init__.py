@@ -6,6 +6,7 @@ from physml.hamiltonians.bogoliubov_de_gennes import (
     bogoliubov_de_gennes,
 )
 from physml.hamiltonians.double_exchange import DoubleExchange
+from physml.hamiltonians.double_exchange_updates import double_exchange_density
 from physml.hamiltonians.effective_spins import (
     EquivariantSpinModel,
     LinearSpinModel,
@@ -68,6 +69,7 @@ __all__ = [
     "bond_sums",
     "default_grid",
     "disorder_potential",
+    "double_exchange_density",
     "fit_linear",
     "gaussian_pair",
     "heisenberg_energy",

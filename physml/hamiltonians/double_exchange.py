@@ -85,7 +85,7 @@ class DoubleExchange:
         """
         spins = jnp.asarray(spins)
         require_unit_spins(spins, self.lattice)
-        return _matrices(self._as_arrays(spins.dtype), spins)
+        return _matrices(self.with_arrays(spins.dtype), spins)
 
     def free_energy(
         self,
@@ -103,8 +103,7 @@ class DoubleExchange:
         temperature
             T > 0, one number.
         derivative
-            "custom_vjp", the hand-written pullback, or "autodiff", which fails for
-            degenerate levels.
+            "custom_vjp", the hand-written pullback, or "autodiff" of the levels.
 
         Returns
         -------
@@ -142,11 +141,16 @@ class DoubleExchange:
         levels = jnp.linalg.eigvalsh(self.matrix(spins))
         return levels, require_temperature(temperature, levels.dtype)
 
-    def _as_arrays(self, dtype: np.dtype) -> Self:
+    def with_arrays(self, dtype: np.dtype) -> Self:
         """Return the model with its numbers as arrays, checked where they are known."""
-        names = ("hopping", "coupling", "chemical_potential")
-        numbers = {name: one_number(getattr(self, name), name, dtype) for name in names}
-        return replace(self, **numbers)
+        return replace(
+            self,
+            hopping=one_number(self.hopping, "hopping", dtype),
+            coupling=one_number(self.coupling, "coupling", dtype),
+            chemical_potential=one_number(
+                self.chemical_potential, "chemical_potential", dtype
+            ),
+        )
 
 
 @jax.jit
@@ -154,13 +158,12 @@ def _matrices(model: DoubleExchange, spins: jax.Array) -> jax.Array:
     """Return H of spins (..., n_1, ..., n_d, 3) for a model of arrays."""
     lattice = model.lattice
     batch, n = spins.shape[: -1 - lattice.dimension], lattice.num_sites
-    blocks = model.coupling / 2 * spins.reshape(*batch, n, 3)
-    sites = jnp.eye(n, dtype=spins.dtype)
-    moving = -model.hopping * jnp.asarray(adjacency(lattice), spins.dtype)
-    moving = jnp.kron(
-        moving - model.chemical_potential * sites, jnp.eye(2, dtype=spins.dtype)
-    )
-    blocks = pauli(blocks)  # (..., n, 2, 2)
+    numbers = (model.hopping, model.coupling, model.chemical_potential)
+    hopping, coupling, mu = map(jnp.asarray, numbers)
+    sites, spin = jnp.eye(n, dtype=spins.dtype), jnp.eye(2, dtype=spins.dtype)
+    bonds = jnp.asarray(adjacency(lattice), spins.dtype)
+    moving = jnp.kron(-hopping * bonds - mu * sites, spin)  # (2n, 2n)
+    blocks = pauli(coupling / 2 * spins.reshape(*batch, n, 3))  # (..., n, 2, 2)
     on_sites = jnp.einsum("ij,...iab->...iajb", sites.astype(blocks.dtype), blocks)
     on_sites = on_sites.reshape(*batch, 2 * n, 2 * n)
     return on_sites + jnp.broadcast_to(moving, on_sites.shape).astype(on_sites.dtype)
@@ -180,8 +183,9 @@ def adjacency(lattice: BravaisLattice) -> np.ndarray:
     """Return the number of bonds between any two sites, shape (n, n)."""
     joined = (True,) * lattice.dimension
     geometry = BondGeometry(as_crystal(lattice), joined, bonds_of_shell(lattice))
-    one = np.ones(())
-    one_way = sum(geometry.matrix(bond, one).toarray() for bond in geometry.bonds)
+    one, start = np.ones(()), np.zeros((lattice.num_sites,) * 2)
+    matrices = (geometry.matrix(bond, one).toarray() for bond in geometry.bonds)
+    one_way = sum(matrices, start=start)
     return one_way + one_way.T
 
 

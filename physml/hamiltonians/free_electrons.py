@@ -33,8 +33,7 @@ def free_energy(
     temperature
         T > 0, a number of the matrix's real dtype.
     derivative
-        "custom_vjp", the hand-written pullback, or "autodiff", which divides by the
-        distances of levels.
+        "custom_vjp", the hand-written pullback, or "autodiff" of the levels.
 
     Returns
     -------
@@ -69,13 +68,14 @@ def entropy(levels: jax.Array, temperature: jax.Array) -> jax.Array:
     return jnp.sum(softplus(-x) + x * jax.nn.sigmoid(-x), axis=-1)
 
 
-def _sum_over_levels(levels: jax.Array, temperature: jax.Array) -> jax.Array:
+def free_energy_of_levels(levels: jax.Array, temperature: jax.Array) -> jax.Array:
+    """Return F of levels (..., n), shape (...)."""
     return -temperature * jnp.sum(softplus(-levels / temperature), axis=-1)
 
 
 @jax.jit
 def _energy(matrix: jax.Array, temperature: jax.Array) -> jax.Array:
-    return _sum_over_levels(jnp.linalg.eigvalsh(matrix), temperature)
+    return free_energy_of_levels(jnp.linalg.eigvalsh(matrix), temperature)
 
 
 @jax.jit
@@ -86,7 +86,7 @@ def _energy_and_residuals(
     weights = occupations(levels, temperature)[..., None, :].astype(matrix.dtype)
     adjoint = jnp.swapaxes(vectors, -1, -2).conj()
     density = (vectors * weights) @ adjoint  # (..., n, n)
-    value = _sum_over_levels(levels, temperature)
+    value = free_energy_of_levels(levels, temperature)
     return value, (density, entropy(levels, temperature))
 
 

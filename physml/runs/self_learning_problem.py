@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from physml.failures import expected
-from physml.hamiltonians import DoubleExchange
+from physml.hamiltonians import DoubleExchange, double_exchange_density
 from physml.lattices import BravaisLattice
 from physml.layers import SpinLayerKind
 from physml.parallel import SERIAL, Communicator
@@ -17,6 +17,7 @@ from physml.runs.lattice_options import make_lattice
 from physml.runs.model_files import SpinModel, load_model
 from physml.runs.run import RunConfiguration
 from physml.runs.self_learning_data import DataSet, read_data_set, require_same
+from physml.samplers import LocalDensity
 
 SpinLattice = Literal["square", "triangular", "cubic"]
 Purpose = Literal["data", "starts", "own samples", "measurement"]
@@ -103,6 +104,8 @@ class SelfLearningProblem:
         Of the spins.
     exact
         The model with electrons.
+    density
+        exp(-F/T) of the exact model, for moves of single spins.
     communicator
         The ranks over which chains and samples are divided.
     given_data, given_model
@@ -113,6 +116,7 @@ class SelfLearningProblem:
     configuration: SelfLearningConfiguration
     lattice: BravaisLattice
     exact: DoubleExchange
+    density: LocalDensity
     communicator: Communicator = SERIAL
     given_data: DataSet | None = None
     given_model: SpinModel | None = None
@@ -153,7 +157,8 @@ def self_learning_problem(
         coupling=configuration.coupling,
         chemical_potential=configuration.chemical_potential,
     )
-    problem = SelfLearningProblem(configuration, lattice, exact, communicator)
+    density = double_exchange_density(exact, configuration.temperature)
+    problem = SelfLearningProblem(configuration, lattice, exact, density, communicator)
     data, model = communicator.on_root(partial(_read_files, problem))
     return replace(problem, given_data=data, given_model=model)
 

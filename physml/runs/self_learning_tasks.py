@@ -38,7 +38,6 @@ from physml.samplers import (
     Kernel,
     LocalMetropolis,
     SelfLearning,
-    WholeDensity,
     random_configurations,
 )
 from physml.training.stages import optimizer_stages
@@ -201,6 +200,7 @@ def _data_task(problem: SelfLearningProblem) -> Task:
         num_burn_in=_rounded_up(options.burn_in, options.interval),
         record_every=options.interval,
         observables=_the_spins,
+        batching="map",
         communicator=problem.communicator,
     )
     return MakeDataSet(sampling, options.chains)
@@ -281,13 +281,14 @@ def _measurement(problem: SelfLearningProblem, name: str) -> SamplingTask:
         num_sweeps=options.sweeps if is_exact else options.proposals,
         num_burn_in=options.burn_in,
         observables=partial(orders, problem.lattice),
+        batching="map" if is_exact else "vmap",
         communicator=problem.communicator,
     )
 
 
 def _metropolis(problem: SelfLearningProblem, results: Results) -> LocalMetropolis:
     del results
-    return LocalMetropolis(WholeDensity(_exact_density(problem)))
+    return LocalMetropolis(problem.density)
 
 
 def _trajectories(fit: str, results: Results) -> Hamiltonian:
