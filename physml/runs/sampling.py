@@ -6,14 +6,14 @@ front, so that every checkpoint of a run has the same shapes.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from physml.parallel import SERIAL, Communicator
-from physml.runs.tasks import Observe, Results
+from physml.runs.tasks import Observe, Results, Rows
 from physml.samplers import (
     ChainRecords,
     Kernel,
@@ -87,7 +87,7 @@ class SamplingTask:
         def watch(snapshot: SamplingSnapshot, new: ChainRecords) -> bool:
             nonlocal current
             current = SamplingState(snapshot, self._filled(current.sampled, new))
-            observe(current, _row(snapshot, new))
+            observe(current, _rows(new))
             return False
 
         end = sample(
@@ -163,11 +163,12 @@ def _put(
     return {name: buffers[name].at[:, places].set(rows[name]) for name in buffers}
 
 
-def _row(snapshot: SamplingSnapshot, new: ChainRecords) -> dict[str, Any]:
-    """Return the figures of the last record: means over the chains."""
-    means = {name: float(np.mean(x[:, -1])) for name, x in new.acceptance.items()}
-    return {
-        "step": int(snapshot.sweep),
-        "log_density": float(np.mean(new.values["log_density"][:, -1])),
-        **{f"{name}_acceptance": value for name, value in means.items()},
-    }
+def _rows(new: ChainRecords) -> Rows:
+    """Return a line for each record: means over the chains."""
+    columns = {"log_density": new.values["log_density"]}
+    columns |= {f"{name}_acceptance": rows for name, rows in new.acceptance.items()}
+    means = {name: np.mean(rows, axis=0).tolist() for name, rows in columns.items()}
+    return [
+        {"step": int(step)} | {name: values[k] for name, values in means.items()}
+        for k, step in enumerate(new.sweep)
+    ]

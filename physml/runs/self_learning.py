@@ -37,7 +37,7 @@ from physml.runs.self_learning_tasks import (
     num_test_chains,
 )
 from physml.runs.tables import print_methods
-from physml.runs.tasks import Results, TasksComputation, TaskSnapshot
+from physml.runs.tasks import Results, Rows, TasksComputation, TaskSnapshot
 
 NAME, DATA_FILE = "self_learning_monte_carlo", "data.npz"
 
@@ -141,10 +141,10 @@ def _compute(
 ) -> Results:
     """Perform the tasks, and write the files of each when it is finished."""
 
-    def watch(snapshot: TaskSnapshot, row: dict[str, Any] | None) -> bool:
-        if row is None and run.communicator.is_root:
+    def watch(snapshot: TaskSnapshot, rows: Rows | None) -> bool:
+        if rows is None and run.communicator.is_root:
             _write_files(run.folder.path, problem, snapshot.results)
-        return observer(snapshot, row)
+        return observer(snapshot, rows)
 
     return computation.compute(watch, snapshot)
 

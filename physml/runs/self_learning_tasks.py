@@ -150,7 +150,7 @@ class GivenDataSet:
     def perform(self, results: Results, observe: Observe, state: Any) -> DataSet:
         """Return what was read."""
         del results
-        observe(state, {"step": 1, "samples": len(self.data.spins)})
+        observe(state, [{"step": 1, "samples": len(self.data.spins)}])
         return self.data
 
     def state_template(self, results: Results) -> None:

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from physml.failures import RunFailure
 from physml.parallel import SERIAL, Communicator
 from physml.precision import default_float_dtype
-from physml.runs.tasks import Observe, Results
+from physml.runs.tasks import Observe, Results, Rows
 from physml.training.compiled_loop import TrainingState, state_template
 from physml.training.minimization import MinimizeResult, TrainingSnapshot, minimize
 from physml.training.records import Records
@@ -78,7 +78,7 @@ class GivenModel:
     def perform(self, results: Results, observe: Observe, state: Any) -> Fit:
         """Compute the errors."""
         fit = assessed(self.model, *self.samples(results))
-        observe(state, {"step": 1, "loss": float(fit.train_mse)})
+        observe(state, [{"step": 1, "loss": float(fit.train_mse)}])
         return fit
 
     def state_template(self, results: Results) -> None:
@@ -118,7 +118,7 @@ class LeastSquares:
         """Solve the equations."""
         training, test = self.samples(results)
         fit = assessed(self.fit(*training), training, test)
-        observe(state, {"step": 1, "loss": float(fit.train_mse)})
+        observe(state, [{"step": 1, "loss": float(fit.train_mse)}])
         return fit
 
     def state_template(self, results: Results) -> None:
@@ -202,10 +202,7 @@ class Training:
         """Train from one start, or go on with it."""
 
         def watch(snapshot: TrainingSnapshot, records: Records) -> bool:
-            steps = int(done.number) * self.stage.num_steps + int(records.step[-1])
-            loss = float(snapshot.state.best.value)
-            row = {"step": steps, "start": int(done.number), "loss": loss}
-            observe(FitState(done, snapshot.state), row)
+            observe(FitState(done, snapshot.state), self._rows(done, records))
             return False
 
         result = minimize(
@@ -221,6 +218,15 @@ class Training:
         if result.outcome.is_failure:
             raise RunFailure(f"In '{self.name}' training {result.outcome.sentence}.")
         return result
+
+    def _rows(self, done: StartsDone, records: Records) -> Rows:
+        """Return a line for each record."""
+        start = int(done.number)
+        before = start * self.stage.num_steps
+        return [
+            {"step": before + int(step), "start": start, "loss": float(loss)}
+            for step, loss in zip(records.step, records.value, strict=True)
+        ]
 
 
 def apply(model: Model, spins: jax.Array) -> jax.Array:

@@ -17,7 +17,8 @@ from physml.runs.run import Standing
 Results = dict[str, Any]  # pytrees of arrays by the names of their tasks
 
 
-Observe = Callable[[Any, dict[str, Any]], Any]  # state, line of the records
+Rows = list[dict[str, Any]]  # lines of the records
+Observe = Callable[[Any, Rows], Any]  # state, what is new
 
 
 class Task(Protocol):
@@ -42,7 +43,8 @@ class Task(Protocol):
             Of the tasks before.
         observe
             To be called after each piece of about a second, with the state, a pytree of
-            arrays, and a line of the records: "step" and figures.
+            arrays, and the new lines of the records: "step" and figures. How the work
+            is cut into pieces must not change the lines.
         state
             To go on from; None at the start.
         """
@@ -64,7 +66,7 @@ class TaskSnapshot(NamedTuple):
     state: Any = None  # of the task under way; None before it starts
 
 
-Observer = Callable[[TaskSnapshot, dict[str, Any] | None], Any]
+Observer = Callable[[TaskSnapshot, Rows | None], Any]
 
 
 def perform_tasks(
@@ -80,7 +82,7 @@ def perform_tasks(
     tasks
         The whole run.
     observer
-        Called after each piece with a snapshot and a line of the records, and after
+        Called after each piece with a snapshot and new lines of the records, and after
         each task with a snapshot and None.
     snapshot
         To go on from.
@@ -88,8 +90,8 @@ def perform_tasks(
     results, state = TaskSnapshot({}) if snapshot is None else snapshot
     for task in tasks[len(results) :]:
 
-        def observe(state: Any, row: dict[str, Any], done: Results = results) -> None:
-            observer(TaskSnapshot(done, state), row)
+        def observe(state: Any, rows: Rows, done: Results = results) -> None:
+            observer(TaskSnapshot(done, state), rows)
 
         results = {**results, task.name: task.perform(results, observe, state)}
         state = None
@@ -127,8 +129,8 @@ class TasksComputation:
         limit = self.time_limit
         end = float("inf") if limit is None else time.monotonic() + limit
 
-        def watch(snapshot: TaskSnapshot, row: dict[str, Any] | None) -> None:
-            observer(snapshot, row)
+        def watch(snapshot: TaskSnapshot, rows: Rows | None) -> None:
+            observer(snapshot, rows)
             is_over = self.communicator.broadcast_object(time.monotonic() > end)
             if is_over and len(snapshot.results) < len(self.tasks):
                 name = self.tasks[len(snapshot.results)].name
@@ -139,13 +141,12 @@ class TasksComputation:
 
         return perform_tasks(self.tasks, observer=watch, snapshot=snapshot)
 
-    def rows(
-        self, snapshot: TaskSnapshot, row: dict[str, Any] | None
-    ) -> list[dict[str, Any]]:
-        """Return a line for each piece."""
-        if row is None:
+    def rows(self, snapshot: TaskSnapshot, rows: Rows | None) -> Rows:
+        """Return the lines with the names of their task."""
+        if rows is None:
             return []
-        return [{"task": self.tasks[len(snapshot.results)].name} | row]
+        name = self.tasks[len(snapshot.results)].name
+        return [{"task": name} | row for row in rows]
 
     def standing(self, row: dict[str, Any]) -> Standing:
         """Say which task, at which step, and its figures."""

@@ -21,7 +21,7 @@ class Count:
         state = jnp.zeros((), int) if state is None else state
         while state < self.num_steps:
             state = state + 1
-            observe(state, {"step": int(state), "sum": float(state)})
+            observe(state, [{"step": int(state), "sum": float(state)}])
         return {"total": state + sum(r["total"] for r in results.values())}
 
     def state_template(self, results):
@@ -42,7 +42,7 @@ def test_tasks_build_on_the_results_before():
         "first": 2,
         "second": 5,
     }
-    assert [row is None for _, row in snapshots] == [0, 0, 1, 0, 0, 0, 1]
+    assert [rows is None for _, rows in snapshots] == [0, 0, 1, 0, 0, 0, 1]
 
 
 @pytest.mark.parametrize("stop", range(7))
@@ -70,7 +70,7 @@ def test_the_time_limit_is_a_sentence_that_says_how_to_go_on():
 def test_standing_says_how_far_the_whole_run_is():
     computation = TasksComputation(TASKS)
     snapshot = TaskSnapshot({"first": {"total": 2}}, jnp.asarray(1))
-    (row,) = computation.rows(snapshot, {"step": 1, "sum": 1.5})
+    (row,) = computation.rows(snapshot, [{"step": 1, "sum": 1.5}])
     assert row == {"task": "second", "step": 1, "sum": 1.5}
     standing = computation.standing(row)
     assert (standing.steps, computation.num_steps) == (3, 5)
