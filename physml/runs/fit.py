@@ -28,7 +28,7 @@ from physml.runs.minimization import MinimizationComputation
 from physml.runs.ranks import say_on_root
 from physml.runs.run import Run, open_run
 from physml.runs.tables import print_couplings
-from physml.training.minimization import MinimizeResult
+from physml.training.driver import MinimizeResult
 
 CHECKED_SITES = 8  # of the chains on which the pullback is checked
 

@@ -18,7 +18,7 @@ from physml.hamiltonians.smeared_heisenberg import SmearedHeisenberg
 from physml.parallel import SERIAL, Communicator
 from physml.runs.minimization import minimize_regression
 from physml.runs.run import RunConfiguration
-from physml.training.minimization import MinimizeResult
+from physml.training.driver import MinimizeResult
 from physml.training.regression import Regression, best_of_random_starts
 from physml.training.stages import OptimizerName, Stage, optimizer_stages
 from physml.training.stopping import StopRules

@@ -19,7 +19,7 @@ from physml.runs.inverse_design_problem import (
 from physml.runs.minimization import MinimizationComputation
 from physml.runs.ranks import say_on_root
 from physml.runs.run import Run, open_run
-from physml.training.minimization import MinimizeResult
+from physml.training.driver import MinimizeResult
 
 CHECKED_SITES = 6  # of the chain on which the pullback is checked
 

@@ -27,7 +27,7 @@ from physml.operators.hopping import HoppingOperator
 from physml.parallel import SERIAL, Communicator
 from physml.runs.minimization import minimize_regression
 from physml.runs.run import RunConfiguration
-from physml.training.minimization import MinimizeResult
+from physml.training.driver import MinimizeResult
 from physml.training.regression import Regression
 from physml.training.stages import Stage, optimizer_stages
 from physml.training.stopping import StopRules

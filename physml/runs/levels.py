@@ -22,7 +22,7 @@ from physml.runs.ranks import say_on_root
 from physml.runs.run import Run, RunConfiguration, Standing, open_run
 from physml.runs.tables import print_levels
 from physml.training.compiled_loop import state_template
-from physml.training.minimization import TrainingSnapshot
+from physml.training.driver import TrainingSnapshot
 from physml.training.records import Records
 from physml.training.stages import GradientOptimizerName, optimizer_stages
 from physml.training.stopping import Outcome, StopRules

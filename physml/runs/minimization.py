@@ -6,7 +6,8 @@ from typing import Any
 from physml.failures import RunFailure
 from physml.runs.run import Standing
 from physml.training.compiled_loop import state_template
-from physml.training.minimization import MinimizeResult, TrainingSnapshot, minimize
+from physml.training.driver import MinimizeResult, TrainingSnapshot
+from physml.training.minimization import minimize
 from physml.training.records import Records
 from physml.training.regression import Regression
 from physml.training.stages import Stage

@@ -6,13 +6,9 @@ from physml.training.checkpoint import (
     read_manifest,
     save_checkpoint,
 )
-from physml.training.minimization import (
-    MinimizeResult,
-    TrainingSnapshot,
-    TrainingState,
-    initial_snapshot,
-    minimize,
-)
+from physml.training.compiled_loop import TrainingState
+from physml.training.driver import MinimizeResult, TrainingSnapshot
+from physml.training.minimization import initial_snapshot, minimize
 from physml.training.records import Records
 from physml.training.regression import (
     MeanSquaredError,
@@ -21,6 +17,7 @@ from physml.training.regression import (
     best_of_random_starts,
 )
 from physml.training.stages import OPTIMIZERS, Stage, optimizer_stages
+from physml.training.starts import StartsResult, minimize_starts
 from physml.training.stopping import Outcome, StopRules
 from physml.training.sum_of_squares import SquaredLoss, SumOfSquares
 
@@ -34,6 +31,7 @@ __all__ = [
     "Regression",
     "SquaredLoss",
     "Stage",
+    "StartsResult",
     "StopRules",
     "SumOfSquares",
     "TrainingSnapshot",
@@ -43,6 +41,7 @@ __all__ = [
     "initial_snapshot",
     "load_checkpoint",
     "minimize",
+    "minimize_starts",
     "optimizer_stages",
     "read_manifest",
     "save_checkpoint",

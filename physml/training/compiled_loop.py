@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from physml.parallel import SERIAL, Communicator
+from physml.parallel import SERIAL, Communicator, Division
 from physml.training.stages import BatchLoss, Stage
 from physml.training.stopping import Outcome
 
@@ -62,7 +62,15 @@ class Piece(NamedTuple):
     rows: list[jax.Array]  # buffers of step, value, measure
 
 
-@partial(jax.jit, static_argnames=("optimizer", "communicator"))
+class Starts(NamedTuple):
+    """How several starts share a program: static, unlike their states."""
+
+    number: int
+    at_once: int  # computed together by vmap; the others after them
+    is_divided: bool  # each rank has its own, instead of a part of every one
+
+
+@partial(jax.jit, static_argnames=("optimizer", "communicator", "starts"))
 def run_piece(
     loss: Loss,
     measure: Loss,
@@ -72,10 +80,39 @@ def run_piece(
     optimizer: optax.GradientTransformation,
     batch_loss: BatchLoss | None = None,
     communicator: Communicator = SERIAL,
+    starts: Starts | None = None,
 ) -> Piece:
     """Run up to `num_records` records; end early where a stop rule says so."""
-    program = communicator.spmd(partial(_run_records, optimizer))
-    return program(loss, measure, batch_loss, state, limits)
+
+    def program(
+        functions: tuple[Loss, Loss, BatchLoss | None],
+        states: TrainingState,
+        limits: Limits,
+    ) -> Piece:
+        def run(state: TrainingState) -> Piece:
+            return _run_records(optimizer, *functions, state, limits)
+
+        if starts is None:
+            return run(states)
+        return on_all(run, states, starts, communicator)
+
+    return communicator.spmd(program)((loss, measure, batch_loss), state, limits)
+
+
+def on_all(
+    function: Callable, tree: Any, starts: Starts, communicator: Communicator
+) -> Any:
+    """Apply a function to the pytree of each start, in the program of a rank.
+
+    Where each rank has its own starts all of them get all results.
+    """
+    if not starts.is_divided:
+        return jax.lax.map(function, tree, batch_size=starts.at_once)
+    division = Division(starts.number, communicator.size)
+    indices = division.indices(communicator.rank)
+    own = jax.tree.map(lambda leaf: leaf[indices], tree)
+    found = jax.lax.map(function, own, batch_size=starts.at_once)
+    return communicator.gather(found, starts.number)
 
 
 def _run_records(
@@ -175,7 +212,7 @@ def _judge(
     margin = limits.improvement * jnp.abs(before.best.value)
     is_best = (value < before.best.value - margin) | has_converged
     candidate = Best(parameters, value, measure, step)
-    best = _choose(is_best, candidate, before.best)
+    best = choose(is_best, candidate, before.best)
     outcome = jnp.select(
         [
             has_converged,
@@ -189,25 +226,32 @@ def _judge(
         parameters, optimizer_state, step, value, measure, best, outcome
     )
     failed = before._replace(outcome=jnp.full_like(before.outcome, Outcome.NON_FINITE))
-    return _choose(jnp.isfinite(value) & jnp.isfinite(measure), after, failed)
+    return choose(jnp.isfinite(value) & jnp.isfinite(measure), after, failed)
 
 
-def _choose(condition: jax.Array, first: Any, second: Any) -> Any:
+def choose(condition: jax.Array, first: Any, second: Any) -> Any:
     """Select one of two pytrees of the same structure."""
     return jax.tree.map(lambda a, b: jnp.where(condition, a, b), first, second)
 
 
-@partial(jax.jit, static_argnames="communicator")
+@partial(jax.jit, static_argnames=("communicator", "starts"))
 def evaluate(
     loss: Loss,
     measure: Loss,
     parameters: Any,
     *,
     communicator: Communicator = SERIAL,
+    starts: Starts | None = None,
 ) -> tuple[jax.Array, jax.Array]:
     """Return loss and measure at the parameters."""
-    program = communicator.spmd(lambda loss, measure, p: (loss(p), measure(p)))
-    return program(loss, measure, parameters)
+
+    def program(loss: Loss, measure: Loss, p: Any) -> tuple[jax.Array, jax.Array]:
+        def both(p: Any) -> tuple[jax.Array, jax.Array]:
+            return loss(p), measure(p)
+
+        return both(p) if starts is None else on_all(both, p, starts, communicator)
+
+    return communicator.spmd(program)(loss, measure, parameters)
 
 
 def start_stage(
@@ -239,7 +283,10 @@ def _initial_optimizer_state(
 
 
 def state_template(
-    parameters: Any, dtype: jax.typing.DTypeLike, stage: Stage
+    parameters: Any,
+    dtype: jax.typing.DTypeLike,
+    stage: Stage,
+    num_starts: int | None = None,
 ) -> TrainingState:
     """Return the shapes and dtypes of a stage's state, for reading a checkpoint.
 
@@ -251,7 +298,11 @@ def state_template(
         That of the loss.
     stage
         The stage under way.
+    num_starts
+        The length of the first axis of parameters and state; None: there is none.
     """
-    scalar = jax.ShapeDtypeStruct((), dtype)
-    start = partial(start_stage, stage=stage)
+    scalar = jax.ShapeDtypeStruct(() if num_starts is None else (num_starts,), dtype)
+    start: Callable = partial(start_stage, stage=stage)
+    if num_starts is not None:
+        start = jax.vmap(start)
     return jax.eval_shape(start, parameters, scalar, scalar)

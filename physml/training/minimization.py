@@ -6,9 +6,8 @@ block of records; how long a piece runs changes neither the steps nor their roun
 Between pieces an observer sees a snapshot from which the run can go on bit for bit.
 """
 
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -16,51 +15,20 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.tree_util import Partial
-from threadpoolctl import threadpool_limits
 
 from physml.failures import expected
 from physml.parallel import SERIAL, Communicator
-from physml.training.compiled_loop import (
-    RECORDS_PER_PIECE,
-    Limits,
-    TrainingState,
-    evaluate,
-    run_piece,
-    start_stage,
+from physml.training.compiled_loop import Loss, evaluate, start_stage
+from physml.training.driver import (
+    AllRecords,
+    Driver,
+    MinimizeResult,
+    TrainingSnapshot,
+    as_pytree,
 )
 from physml.training.records import Records
 from physml.training.stages import Stage
-from physml.training.stopping import Outcome, StopRules
-
-Loss = Callable[[Any], jax.Array]
-
-SECONDS_PER_PIECE = 0.5  # what a piece aims at, so that Ctrl-C is answered soon
-
-
-@dataclass(frozen=True)
-class TrainingSnapshot:
-    """Where a minimization stands: enough to go on from it exactly."""
-
-    stage: int
-    state: TrainingState
-
-
-@dataclass(frozen=True)
-class MinimizeResult:
-    """The end of a minimization.
-
-    `parameters` are those of the record with the lowest loss (a line search may leave
-    it once rounding decides); `value` is the loss there and `measure` the distance from
-    the solution; `steps` counts all stages.
-    """
-
-    parameters: Any
-    value: float
-    measure: float
-    outcome: Outcome
-    steps: int
-    records: Records
-
+from physml.training.stopping import StopRules
 
 Observer = Callable[[TrainingSnapshot, Records], bool]
 
@@ -126,20 +94,22 @@ def minimize(
     >>> [round(float(x), 3) for x in result.parameters]
     [3.0, 3.0]
     """
-    rules = StopRules() if stop_rules is None else stop_rules
-    loss = _as_pytree(loss)
-    measure = Partial(_gradient_norm, loss) if measure is None else _as_pytree(measure)
+    loss, measure = as_pytree(loss), measure_of(loss, measure)
     if snapshot is None:
         snapshot = initial_snapshot(
             loss, measure, parameters, stages, communicator=communicator
         )
-    run = _Run(
-        loss, measure, tuple(stages), rules, record_every, observer, communicator
+    driver = Driver(
+        loss,
+        measure,
+        stages,
+        stop_rules or StopRules(),
+        record_every,
+        None if observer is None else partial(_observe_one, observer),
+        communicator,
     )
-    # Factorizations inside a loss are small: more BLAS threads only get in each other's
-    # way (measured 5 to 50 times slower on two busy cores).
-    with threadpool_limits(limits=1, user_api="blas"):
-        return run.from_snapshot(snapshot)
+    (result,) = driver.from_snapshot(snapshot)
+    return result
 
 
 def initial_snapshot(
@@ -160,15 +130,8 @@ def initial_snapshot(
     if not stages:
         raise expected("one stage or more", "none", "see optimizer_stages")
     parameters = communicator.share(parameters)
-    loss, measure = _as_pytree(loss), _as_pytree(measure)
-    program = communicator.spmd(lambda loss, parameters: loss(parameters))
-    shape = jax.eval_shape(program, loss, parameters)
-    if shape.shape != () or not jnp.issubdtype(shape.dtype, jnp.floating):
-        raise expected(
-            "a loss that is a real scalar",
-            f"{shape.dtype} of shape {shape.shape}",
-            "sum it up, or take the real part",
-        )
+    loss, measure = as_pytree(loss), as_pytree(measure)
+    require_scalar(loss, parameters, communicator)
     value, size = evaluate(loss, measure, parameters, communicator=communicator)
     if not np.isfinite(value):
         raise expected(
@@ -180,115 +143,29 @@ def initial_snapshot(
     return TrainingSnapshot(0, state)
 
 
-@dataclass(frozen=True)
-class _Run:
-    """One call of `minimize`: everything that stays the same on the way."""
-
-    loss: Loss
-    measure: Loss
-    stages: tuple[Stage, ...]
-    rules: StopRules
-    record_every: int
-    observer: Observer | None
-    communicator: Communicator
-
-    def from_snapshot(self, snapshot: TrainingSnapshot) -> MinimizeResult:
-        """Run what is left of the stages."""
-        deadline = time.monotonic() + (self.rules.time_limit or np.inf)
-        snapshot = replace(snapshot, state=self.communicator.share(snapshot.state))
-        records = Records.empty()
-        while True:
-            snapshot, new = self._stage(snapshot, deadline)
-            records = records + new
-            outcome = Outcome(int(snapshot.state.outcome))
-            is_last = snapshot.stage == len(self.stages) - 1
-            if is_last or outcome not in (Outcome.STEP_LIMIT, Outcome.NO_PROGRESS):
-                break
-            snapshot = self._next_stage(snapshot)
-        best = self.communicator.fetch(snapshot.state.best)
-        return MinimizeResult(
-            best.parameters,
-            float(best.value),
-            float(best.measure),
-            outcome,
-            self._steps_before(snapshot.stage) + int(snapshot.state.step),
-            records,
+def require_scalar(loss: Loss, parameters: Any, communicator: Communicator) -> None:
+    """Refuse a loss that is not a real scalar."""
+    program = communicator.spmd(lambda loss, parameters: loss(parameters))
+    shape = jax.eval_shape(program, loss, parameters)
+    if shape.shape != () or not jnp.issubdtype(shape.dtype, jnp.floating):
+        raise expected(
+            "a loss that is a real scalar",
+            f"{shape.dtype} of shape {shape.shape}",
+            "sum it up, or take the real part",
         )
 
-    def _stage(
-        self, snapshot: TrainingSnapshot, deadline: float
-    ) -> tuple[TrainingSnapshot, Records]:
-        """Run one stage, piece by piece."""
-        records, num_records = Records.empty(), 1
-        while int(snapshot.state.outcome) == Outcome.RUNNING:
-            start = time.monotonic()
-            snapshot, new = self._piece(snapshot, num_records)
-            records = records + new
-            is_stopped = self.observer is not None and self.observer(snapshot, new)
-            if int(snapshot.state.outcome) != Outcome.RUNNING:
-                break
-            if is_stopped:
-                return _with_outcome(snapshot, Outcome.INTERRUPTED), records
-            seconds, is_late = self._clock(start, deadline)
-            if is_late:
-                return _with_outcome(snapshot, Outcome.TIME_LIMIT), records
-            pace = SECONDS_PER_PIECE / seconds
-            num_records = int(np.clip(num_records * pace, 1, RECORDS_PER_PIECE))
-        return snapshot, records
 
-    def _clock(self, start: float, deadline: float) -> tuple[float, bool]:
-        """Return the seconds since the start, and whether time is up, on the root."""
-        now = time.monotonic()
-        return self.communicator.broadcast_object((now - start, now > deadline))
-
-    def _piece(
-        self, snapshot: TrainingSnapshot, num_records: int
-    ) -> tuple[TrainingSnapshot, Records]:
-        stage = self.stages[snapshot.stage]
-        limits = Limits(
-            jnp.asarray(stage.num_steps),
-            jnp.asarray(self.record_every),
-            jnp.asarray(num_records),
-            self.rules.target,
-            self.rules.patience,
-            self.rules.improvement,
-        )
-        batch_loss = stage.batch_loss
-        piece = run_piece(
-            self.loss,
-            self.measure,
-            snapshot.state,
-            limits,
-            optimizer=stage.optimizer,
-            batch_loss=None if batch_loss is None else _as_pytree(batch_loss),
-            communicator=self.communicator,
-        )
-        step, *columns = (np.asarray(row)[: int(piece.num_rows)] for row in piece.rows)
-        step = step.astype(np.int64) + self._steps_before(snapshot.stage)
-        return replace(snapshot, state=piece.state), Records(step, *columns)
-
-    def _next_stage(self, snapshot: TrainingSnapshot) -> TrainingSnapshot:
-        stage, best = snapshot.stage + 1, snapshot.state.best
-        start = start_stage(
-            best.parameters, best.value, best.measure, self.stages[stage]
-        )
-        return TrainingSnapshot(stage, start)
-
-    def _steps_before(self, stage: int) -> int:
-        return sum(earlier.num_steps for earlier in self.stages[:stage])
+def measure_of(loss: Loss, measure: Loss | None) -> Loss:
+    """Return the measure of the distance from the solution, by default the gradient."""
+    if measure is None:
+        return Partial(_gradient_norm, as_pytree(loss))
+    return as_pytree(measure)
 
 
-def _with_outcome(snapshot: TrainingSnapshot, outcome: Outcome) -> TrainingSnapshot:
-    state = snapshot.state
-    return replace(
-        snapshot, state=state._replace(outcome=jnp.full_like(state.outcome, outcome))
-    )
-
-
-def _as_pytree(function: Callable) -> Callable:
-    """Let a plain function go through jit; a pytree that can be called does already."""
-    is_plain = jax.tree_util.all_leaves([function])
-    return Partial(function) if is_plain else function
+def _observe_one(
+    observer: Observer, snapshot: TrainingSnapshot, records: AllRecords
+) -> bool:
+    return observer(snapshot, records[0])
 
 
 def _gradient_norm(loss: Loss, parameters: Any) -> jax.Array:

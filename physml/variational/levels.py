@@ -27,12 +27,8 @@ from physml.parallel import SERIAL, Communicator
 from physml.precision import require_resolvable
 from physml.solvers.diagonalize import lowest_levels
 from physml.solvers.rayleigh_ritz import RitzLevels, extended_rounding, rayleigh_ritz
-from physml.training.minimization import (
-    MinimizeResult,
-    TrainingSnapshot,
-    initial_snapshot,
-    minimize,
-)
+from physml.training.driver import MinimizeResult, TrainingSnapshot
+from physml.training.minimization import initial_snapshot, minimize
 from physml.training.records import Records
 from physml.training.stages import Stage, optimizer_stages
 from physml.training.stopping import Outcome, StopRules
