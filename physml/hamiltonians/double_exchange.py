@@ -33,6 +33,7 @@ from physml.lattices.bravais import BravaisLattice
 from physml.lattices.crystal import as_crystal
 from physml.operators.hopping import BondGeometry
 from physml.pullbacks import Derivative
+from physml.solvers.eigenvalues import eigenvalues
 from physml.tracing import is_traced
 
 
@@ -138,7 +139,7 @@ class DoubleExchange:
     def _levels(
         self, spins: jax.Array, temperature: jax.typing.ArrayLike
     ) -> tuple[jax.Array, jax.Array]:
-        levels = jnp.linalg.eigvalsh(self.matrix(spins))
+        levels = eigenvalues(self.matrix(spins))
         return levels, require_temperature(temperature, levels.dtype)
 
     def with_arrays(self, dtype: np.dtype) -> Self:

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 
 from physml.layers.softplus import softplus
 from physml.pullbacks import Derivative, with_pullback
+from physml.solvers.eigenvalues import eigenvalues
 
 
 def free_energy(
@@ -75,7 +76,7 @@ def free_energy_of_levels(levels: jax.Array, temperature: jax.Array) -> jax.Arra
 
 @jax.jit
 def _energy(matrix: jax.Array, temperature: jax.Array) -> jax.Array:
-    return free_energy_of_levels(jnp.linalg.eigvalsh(matrix), temperature)
+    return free_energy_of_levels(eigenvalues(matrix), temperature)
 
 
 @jax.jit

@@ -10,7 +10,9 @@ from physml.solvers.combination import combination_energy, lowest_combination
 from physml.solvers.conjugate_gradient import conjugate_gradient
 from physml.solvers.diagonal_resolvent import DiagonalResolvent
 from physml.solvers.diagonalize import Levels, lowest_levels
+from physml.solvers.eigenvalues import eigenvalues
 from physml.solvers.eigenvector_sum import dense_diagonal_resolvent
+from physml.solvers.fermi_poles import FermiPoles, fermi_poles
 from physml.solvers.kernel_polynomial import (
     chebyshev_density,
     chebyshev_moments,
@@ -38,6 +40,7 @@ from physml.solvers.subspace import overlaps, project_out
 __all__ = [
     "BlockTridiagonal",
     "DiagonalResolvent",
+    "FermiPoles",
     "Levels",
     "LinearSolution",
     "RitzLevels",
@@ -51,8 +54,10 @@ __all__ = [
     "combination_energy",
     "conjugate_gradient",
     "dense_diagonal_resolvent",
+    "eigenvalues",
     "extended_estimates",
     "extended_rounding",
+    "fermi_poles",
     "jackson_kernel",
     "lorentz_kernel",
     "lowest_combination",
