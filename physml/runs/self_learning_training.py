@@ -6,20 +6,23 @@ what was learned before, from several random starts. The best start stays.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from physml.failures import RunFailure
 from physml.parallel import SERIAL, Communicator
 from physml.precision import default_float_dtype
 from physml.runs.tasks import Observe, Results, Rows
 from physml.training.compiled_loop import TrainingState, state_template
-from physml.training.minimization import MinimizeResult, TrainingSnapshot, minimize
+from physml.training.minimization import TrainingSnapshot
 from physml.training.records import Records
 from physml.training.regression import Regression
 from physml.training.stages import Stage
+from physml.training.starts import minimize_starts
 from physml.training.stopping import StopRules
 
 RECORD_EVERY = 5  # steps
@@ -35,21 +38,6 @@ class Fit(NamedTuple):
     model: Model
     train_mse: jax.Array
     test_mse: jax.Array
-
-
-class StartsDone(NamedTuple):
-    """How many starts have ended, and the best of them."""
-
-    number: jax.Array
-    model: Model
-    loss: jax.Array  # infinite before the first has ended
-
-
-class FitState(NamedTuple):
-    """Where a training stands: within the start after those that have ended."""
-
-    done: StartsDone
-    training: TrainingState
 
 
 @dataclass(frozen=True)
@@ -160,73 +148,51 @@ class Training:
 
     @property
     def num_steps(self) -> int:
-        """Steps of the optimizer, from all starts together."""
-        return self.num_starts * self.stage.num_steps
+        """Steps of the optimizer from each start."""
+        return self.stage.num_steps
 
     def perform(
-        self, results: Results, observe: Observe, state: FitState | None
+        self, results: Results, observe: Observe, state: TrainingState | None
     ) -> Fit:
-        """Train from one start after the other."""
-        training, test = self.samples(results)
-        regression = Regression(apply, *training, self.communicator)
-        done, under_way = self._start(results) if state is None else state
-        while int(done.number) < self.num_starts:
-            model = self.first_model(results, done.number)
-            result = self._minimize(regression, model, observe, done, under_way)
-            done, under_way = _with_another(done, result), None
-        return assessed(done.model, training, test)
+        """Train from all starts; keep the best."""
 
-    def state_template(self, results: Results) -> FitState:
-        """Return the shapes of a state."""
-        done, _ = jax.eval_shape(self._start, results)
-        training = state_template(done.model, done.loss.dtype, self.stage)
-        return FitState(done, training)
-
-    def result_template(self, results: Results) -> Fit:
-        """Return the shapes of the fit."""
-        return _shapes(self.state_template(results).done.model)
-
-    def _start(self, results: Results) -> tuple[StartsDone, None]:
-        """Return what is there before the first step; can be traced."""
-        first, infinity = jnp.zeros((), int), jnp.full((), jnp.inf)
-        return StartsDone(first, self.first_model(results, first), infinity), None
-
-    def _minimize(
-        self,
-        regression: Regression,
-        model: Model,
-        observe: Observe,
-        done: StartsDone,
-        under_way: TrainingState | None,
-    ) -> MinimizeResult:
-        """Train from one start, or go on with it."""
-
-        def watch(snapshot: TrainingSnapshot, records: Records) -> bool:
-            observe(FitState(done, snapshot.state), self._rows(done, records))
+        def watch(snapshot: TrainingSnapshot, records: tuple[Records, ...]) -> bool:
+            observe(snapshot.state, _rows(records))
             return False
 
-        result = minimize(
-            regression.loss(),
-            model,
+        training, test = self.samples(results)
+        ends = minimize_starts(
+            Regression(apply, *training, self.communicator).loss(),
+            self._starts(results),
             (self.stage,),
             stop_rules=STOP_RULES,
             record_every=RECORD_EVERY,
             observer=watch,
-            snapshot=None if under_way is None else TrainingSnapshot(0, under_way),
+            snapshot=None if state is None else TrainingSnapshot(0, state),
             communicator=self.communicator,
         )
-        if result.outcome.is_failure:
-            raise RunFailure(f"In '{self.name}' training {result.outcome.sentence}.")
-        return result
+        if np.isnan(ends.values).all():
+            raise RunFailure(
+                f"In '{self.name}' the loss was not finite from any start: learn from "
+                "more samples, or take more --starts."
+            )
+        return assessed(ends.best.parameters, training, test)
 
-    def _rows(self, done: StartsDone, records: Records) -> Rows:
-        """Return a line for each record."""
-        start = int(done.number)
-        before = start * self.stage.num_steps
-        return [
-            {"step": before + int(step), "start": start, "loss": float(loss)}
-            for step, loss in zip(records.step, records.value, strict=True)
-        ]
+    def state_template(self, results: Results) -> TrainingState:
+        """Return the shapes of a state."""
+        starts = jax.eval_shape(self._starts, results)
+        dtype = default_float_dtype()
+        return state_template(starts, dtype, self.stage, self.num_starts)
+
+    def result_template(self, results: Results) -> Fit:
+        """Return the shapes of the fit."""
+        number = jax.ShapeDtypeStruct((), int)
+        return _shapes(jax.eval_shape(self.first_model, results, number))
+
+    def _starts(self, results: Results) -> Model:
+        """Return the models of all starts, each array with a first axis of starts."""
+        numbers = jnp.arange(self.num_starts)
+        return jax.vmap(partial(self.first_model, results))(numbers)
 
 
 def apply(model: Model, spins: jax.Array) -> jax.Array:
@@ -245,12 +211,13 @@ def _mean_squared_error(model: Model, spins: jax.Array, exact: jax.Array) -> jax
     return jnp.mean((apply(model, spins) - exact) ** 2)
 
 
-def _with_another(done: StartsDone, result: MinimizeResult) -> StartsDone:
-    """Count a start, and keep the better model."""
-    if result.value < float(done.loss):
-        loss = jnp.asarray(result.value, done.loss.dtype)
-        return StartsDone(done.number + 1, result.parameters, loss)
-    return done._replace(number=done.number + 1)
+def _rows(records: tuple[Records, ...]) -> Rows:
+    """Return a line for each step, with the lowest loss of the starts under way."""
+    losses: dict[int, list[float]] = {}
+    for of_start in records:
+        for step, loss in zip(of_start.step, of_start.value, strict=True):
+            losses.setdefault(int(step), []).append(float(loss))
+    return [{"step": step, "loss": min(losses[step])} for step in sorted(losses)]
 
 
 def _shapes(model: Model) -> Fit:

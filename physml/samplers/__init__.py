@@ -4,6 +4,11 @@ from physml.samplers.configurations import random_configurations
 from physml.samplers.cycle import Cycle
 from physml.samplers.global_rotation import global_rotation
 from physml.samplers.hamiltonian import Hamiltonian
+from physml.samplers.inner_length import (
+    InnerLength,
+    InnerLengthChoice,
+    choose_inner_length,
+)
 from physml.samplers.kernel import Kernel, StepSize, Tally
 from physml.samplers.local_density import (
     LocalDensity,
@@ -30,6 +35,8 @@ __all__ = [
     "Cycle",
     "GlobalMetropolis",
     "Hamiltonian",
+    "InnerLength",
+    "InnerLengthChoice",
     "Kernel",
     "LocalDensity",
     "LocalFieldDensity",
@@ -43,6 +50,7 @@ __all__ = [
     "StepSize",
     "Tally",
     "WholeDensity",
+    "choose_inner_length",
     "cone_rotation",
     "global_rotation",
     "initial_snapshot",

@@ -5,7 +5,14 @@ import pytest
 SUITE = ("-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider")
 CONTRACT = [
     f"tests/parallel/test_{name}.py"
-    for name in ("contract", "blocks", "problems", "divided_grid", "least_squares")
+    for name in (
+        "contract",
+        "blocks",
+        "problems",
+        "divided_grid",
+        "least_squares",
+        "divided_chains",
+    )
 ]
 
 
