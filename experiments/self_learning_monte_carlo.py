@@ -23,7 +23,7 @@ class SelfLearningMonteCarloConfiguration(SelfLearningConfiguration):
     """
 
     quick: bool = False
-    """Other defaults, for a short run: 4 x 4 sites, 1 layer, 240 samples, 2 starts."""
+    """Other defaults, for a short run: 4 x 4 sites, 1 layer, 400 samples, 2 starts."""
 
     @classmethod
     def quick_defaults(cls) -> Self:
@@ -33,15 +33,15 @@ class SelfLearningMonteCarloConfiguration(SelfLearningConfiguration):
             layers=1,
             layer_shells=3,
             starts=2,
-            training_steps=8,
-            training_samples=240,
-            test_samples=80,
-            own_samples=80,
+            training_steps=15,
+            training_samples=400,
+            test_samples=100,
+            own_samples=100,
             interval=2,
             burn_in=20,
             chains=4,
-            sweeps=40,
-            proposals=60,
+            sweeps=300,
+            proposals=300,
             quick=True,
         )
 

@@ -43,7 +43,7 @@ from physml.samplers import (
 from physml.training.stages import optimizer_stages
 
 DATA, METROPOLIS = "data set", "exact Metropolis"
-FIRST_UPDATE = 0.1  # how much a new layer changes the spins before it is trained
+FIRST_UPDATE = 0.1  # how much the first layer changes the spins before it is trained
 
 
 def all_tasks(problem: SelfLearningProblem) -> tuple[Task, ...]:
@@ -350,7 +350,7 @@ def _deeper(
     before = results[f"training, {names[layers - 1]}"].model
     key = jax.random.fold_in(problem.key("starts", names[layers]), start)
     if layers > 1:
-        return before.deepened(key, update=FIRST_UPDATE)
+        return before.deepened(key)  # it starts from what was learned before
     return random_equivariant_model(
         key,
         before,
