@@ -106,9 +106,9 @@ plt.show()
 # ## A network that knows the symmetries
 #
 # Layers before the linear model look at block spins around each site and turn every
-# spin a little: $A_{ij} = \mathrm{relu}(\mathbf S^Q_i \cdot \mathbf S^K_j / \sqrt 3)$, then
-# $\mathbf S \leftarrow (\mathbf S + A \mathbf S^V) / |\ldots|$. A rotation of all spins
-# or a translation leaves the energy as it is, for any weights:
+# spin a little: $A_{ij} = \mathrm{relu}(\mathbf S^Q_i \cdot \mathbf S^K_j / \sqrt 3)$,
+# then $\mathbf S \leftarrow (\mathbf S + A \mathbf S^V) / |\ldots|$. A rotation
+# of all spins or a translation leaves the energy as it is, for any weights:
 
 # %%
 model = random_equivariant_model(jax.random.key(1), linear, block_shells=3)
@@ -125,8 +125,8 @@ for name, others in (("rotation", turned), ("translation", moved)):
 #
 # Data from the exact model, training, a second round of training on the model's own
 # configurations, measurements:
-# `python experiments/self_learning_monte_carlo.py --quick` does this on 4 x 4 sites. Without `--quick` the lattice has 6 x 6, and there are more
-# layers and more samples.
+# `python experiments/self_learning_monte_carlo.py --quick` does this on 4 x 4 sites.
+# Without `--quick` the lattice has 6 x 6, and there are more layers and more samples.
 
 # %%
 options = self_learning_monte_carlo.SelfLearningMonteCarloConfiguration
