@@ -39,6 +39,7 @@ from physml.runs.self_learning_tasks import (
 from physml.runs.tables import print_methods
 from physml.runs.tasks import Results, Rows, TasksComputation, TaskSnapshot
 
+LARGEST_R_HAT = 1.05  # 1 where all chains agree
 NAME, DATA_FILE = "self_learning_monte_carlo", "data.npz"
 
 
@@ -127,6 +128,7 @@ def _report(
     print_methods(rows)
     if rows[METROPOLIS]["staggered_magnetization"] is None:
         print("This lattice has no two sublattices: no staggered magnetization.")
+    _warn_of_memory(rows)
     models = [rows[name] for name in model_names(problem).values()]
     run.finish({"metropolis": rows[METROPOLIS], "models": models})
 
@@ -214,6 +216,20 @@ def _draw(
         {name: free_energies(chains)[0] for name, chains in sampled.items()},
         {name: correlation(chains) for name, chains in sampled.items()},
     )
+
+
+def _warn_of_memory(rows: dict[str, dict[str, Any]]) -> None:
+    """Name the methods whose chains have not forgotten where they started."""
+    slow = [
+        name
+        for name, row in rows.items()
+        if row["split_r_hat"] is None or row["split_r_hat"] > LARGEST_R_HAT
+    ]
+    if slow:
+        print(
+            f"Chains disagree (split R-hat above {LARGEST_R_HAT}): {', '.join(slow)}; "
+            "their errors are too small: raise --burn-in, --sweeps or --proposals."
+        )
 
 
 def _require_finite(rows: dict[str, dict[str, Any]]) -> None:

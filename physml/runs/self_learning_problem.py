@@ -220,7 +220,7 @@ def _require_in_range(configuration: SelfLearningConfiguration) -> None:
     for name, lowest in least.items():
         if getattr(configuration, name) < lowest:
             raise expected(
-                f"{lowest} {name.replace('_', ' ')} or more",
+                f"{name.replace('_', ' ')} >= {lowest}",
                 getattr(configuration, name),
                 f"raise --{name.replace('_', '-')}",
             )
