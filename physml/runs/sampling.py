@@ -6,7 +6,7 @@ front, so that every checkpoint of a run has the same shapes.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +18,8 @@ from physml.samplers import (
     ChainRecords,
     Kernel,
     SamplingSnapshot,
+    SelfLearning,
+    choose_inner_length,
     initial_snapshot,
     sample,
     snapshot_of,
@@ -154,6 +156,63 @@ class SamplingTask:
         acceptance = _put(sampled.acceptance, new.acceptance, places)
         seconds = sampled.seconds.at[places].set(new.seconds)
         return Sampled(values, acceptance, seconds, sampled.num_not_finite)
+
+
+@dataclass(frozen=True)
+class InnerLengthTask:
+    """The choice of the length of a self-learning chain, by measured speed.
+
+    What it finds depends on the clock; a resumed run keeps what was found.
+
+    Parameters
+    ----------
+    name
+        What is done, for people.
+    kernel, first_spins, key, observables, communicator
+        As in `SamplingTask`; the length of the kernel is not looked at.
+    lengths
+        To choose from.
+    num_sweeps
+        Of each length.
+    """
+
+    name: str
+    kernel: Callable[[Results], SelfLearning]
+    first_spins: Callable[[Results], jax.Array]
+    key: jax.Array
+    observables: Observables
+    lengths: tuple[int, ...] = (1, 2, 4, 8, 16)
+    num_sweeps: int = 100
+    communicator: Communicator = SERIAL
+
+    @property
+    def num_steps(self) -> int:
+        """Sweeps of all lengths."""
+        return self.num_sweeps * len(self.lengths)
+
+    def perform(self, results: Results, observe: Observe, state: Any) -> jax.Array:
+        """Try all lengths; return the best."""
+        choice = choose_inner_length(
+            self.kernel(results),
+            self.first_spins(results),
+            key=self.key,
+            lengths=self.lengths,
+            num_sweeps=self.num_sweeps,
+            observables=self.observables,
+            communicator=self.communicator,
+        )
+        row = {"step": self.num_steps, "length": choice.best.num_inner}
+        observe(state, [row | {"acceptance": choice.best.acceptance}])
+        return jnp.asarray(choice.best.num_inner)
+
+    def state_template(self, results: Results) -> None:
+        """Return no state: nothing is kept on the way."""
+        del results
+
+    def result_template(self, results: Results) -> jax.ShapeDtypeStruct:
+        """Return the shape of a number."""
+        del results
+        return jax.ShapeDtypeStruct((), int)
 
 
 def _put(

@@ -15,6 +15,7 @@ from physml.runs.model_files import save_model
 from physml.runs.ranks import say_on_root
 from physml.runs.run import Run, open_run
 from physml.runs.self_learning_data import write_data_set
+from physml.runs.self_learning_data_tasks import DATA
 from physml.runs.self_learning_measurement import (
     correlation,
     free_energies,
@@ -28,13 +29,13 @@ from physml.runs.self_learning_problem import (
     self_learning_problem,
 )
 from physml.runs.self_learning_tasks import (
-    DATA,
     METROPOLIS,
     all_tasks,
     fit_name,
     measurement_name,
     model_names,
     num_test_chains,
+    num_trajectories,
 )
 from physml.runs.tables import print_methods
 from physml.runs.tasks import Results, Rows, TasksComputation, TaskSnapshot
@@ -110,6 +111,7 @@ def _rows(problem: SelfLearningProblem, results: Results) -> dict[str, dict[str,
             "train_mse": float(fit.train_mse),
             "test_mse": float(fit.test_mse),
             "first_round_test_mse": float(first.test_mse),
+            "trajectories": num_trajectories(problem, name, results),
             "predicted_acceptance": predicted_acceptance(float(fit.test_mse)),
             **measured(results[measurement_name(name)], "self_learning"),
         }

@@ -48,7 +48,7 @@ def measured(sampled: Sampled, acceptance: str) -> dict[str, Any]:
     Numbers; None for a staggered magnetization that the lattice does not have, and for
     what is not finite. The autocorrelation time is the integrated one of F/T, in steps
     of the chain, 1/2 for independent ones; effective samples are those of F/T, all
-    chains together.
+    chains together. Those of the slowest observable are there as well.
     """
     energy = chain_estimate(free_energies(sampled))
     moves = chain_estimate(np.asarray(sampled.acceptance[acceptance]))
@@ -62,6 +62,7 @@ def measured(sampled: Sampled, acceptance: str) -> dict[str, Any]:
         "autocorrelation_time": energy.autocorrelation_time,
         "effective_samples": energy.effective_samples,
         "effective_samples_per_second": energy.effective_samples / seconds,
+        **_of_slowest(sampled, seconds),
         "split_r_hat": energy.split_r_hat,
         "num_chains": len(sampled.num_not_finite),
         "num_steps": len(sampled.seconds),
@@ -86,6 +87,17 @@ def correlation(sampled: Sampled) -> np.ndarray:
     """Return the autocorrelation of F/T at lags 0, 1, ..."""
     series = free_energies(sampled)
     return autocorrelation(series, min(LAGS, series.shape[1] // 4))
+
+
+def _of_slowest(sampled: Sampled, seconds: float) -> dict[str, Any]:
+    """Return the costs of the observable with the fewest effective samples."""
+    found = {n: chain_estimate(np.asarray(x)) for n, x in sampled.values.items()}
+    name = min(found, key=lambda key: found[key].effective_samples)
+    return {
+        "slowest_observable": name.replace("log_density", "free_energy"),
+        "slowest_autocorrelation_time": found[name].autocorrelation_time,
+        "slowest_effective_samples_per_second": found[name].effective_samples / seconds,
+    }
 
 
 def _estimated(name: str, sampled: Sampled) -> dict[str, float | None]:

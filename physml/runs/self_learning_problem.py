@@ -20,7 +20,7 @@ from physml.runs.self_learning_data import DataSet, read_data_set, require_same
 from physml.samplers import LocalDensity
 
 SpinLattice = Literal["square", "triangular", "cubic"]
-Purpose = Literal["data", "starts", "own samples", "measurement"]
+Purpose = Literal["data", "starts", "own samples", "measurement", "lengths"]
 
 CHECKED_CONFIGURATIONS = 3  # of a data set, whose free energies are computed again
 
@@ -83,7 +83,8 @@ class SelfLearningConfiguration(RunConfiguration):
     proposals: int = 400
     """Proposals of each chain in the measurement by self-learning Monte Carlo."""
     trajectories: int = 4
-    """Hamiltonian trajectories of a model in one proposal."""
+    """Hamiltonian trajectories of a model in one proposal; 0: the number from 1 to 16
+    that gives most effective samples a second, tried out for each model."""
 
     def comparable(self) -> dict[str, Any]:
         """Return the options that a checkpoint shares with the run that resumes it."""
@@ -216,7 +217,7 @@ def _require_in_range(configuration: SelfLearningConfiguration) -> None:
     least = {name: 1 for name in ("shells", "layer_shells", "starts", "interval")}
     least |= {"layers": 0, "own_samples": 0, "burn_in": 0, "training_steps": 1}
     least |= {"training_samples": 2, "test_samples": 2, "chains": 1}
-    least |= {"sweeps": 16, "proposals": 16, "trajectories": 1}
+    least |= {"sweeps": 16, "proposals": 16, "trajectories": 0}
     for name, lowest in least.items():
         if getattr(configuration, name) < lowest:
             raise expected(

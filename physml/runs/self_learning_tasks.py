@@ -6,9 +6,7 @@ exact Metropolis and by self-learning Monte Carlo with each model.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -21,8 +19,8 @@ from physml.hamiltonians import (
     fit_linear,
     random_equivariant_model,
 )
-from physml.runs.sampling import Sampled, SamplingState, SamplingTask
-from physml.runs.self_learning_data import DataSet
+from physml.runs.sampling import InnerLengthTask, SamplingTask
+from physml.runs.self_learning_data_tasks import DATA, GivenDataSet, MakeDataSet
 from physml.runs.self_learning_measurement import orders
 from physml.runs.self_learning_problem import SelfLearningProblem
 from physml.runs.self_learning_training import (
@@ -32,7 +30,7 @@ from physml.runs.self_learning_training import (
     Samples,
     Training,
 )
-from physml.runs.tasks import Observe, Results, Task
+from physml.runs.tasks import Results, Task
 from physml.samplers import (
     Hamiltonian,
     Kernel,
@@ -42,7 +40,8 @@ from physml.samplers import (
 )
 from physml.training.stages import optimizer_stages
 
-DATA, METROPOLIS = "data set", "exact Metropolis"
+OWN_TRAJECTORIES = 4  # between samples of a model, where the length is chosen later
+METROPOLIS = "exact Metropolis"
 FIRST_UPDATE = 0.1  # how much the first layer changes the spins before it is trained
 
 
@@ -55,7 +54,11 @@ def all_tasks(problem: SelfLearningProblem) -> tuple[Task, ...]:
         if has_second_round(problem):
             tasks += [_own_samples(problem, name), _second_round(problem, layers, name)]
     tasks.append(_measurement(problem, METROPOLIS))
-    return (*tasks, *(_measurement(problem, name) for name in models.values()))
+    for name in models.values():
+        if not problem.configuration.trajectories:
+            tasks.append(_inner_length(problem, name))
+        tasks.append(_measurement(problem, name))
+    return tuple(tasks)
 
 
 def model_names(problem: SelfLearningProblem) -> dict[int, str]:
@@ -82,85 +85,9 @@ def measurement_name(name: str) -> str:
     return f"measurement, {name}"
 
 
-@dataclass(frozen=True)
-class MakeDataSet:
-    """Chains of the exact model; the last ones are held out for tests.
-
-    Parameters
-    ----------
-    sampling
-        The chains, which record "spins".
-    num_training_chains
-        How many chains are not held out.
-    """
-
-    sampling: SamplingTask
-    num_training_chains: int
-
-    @property
-    def name(self) -> str:
-        """That of the sampling."""
-        return self.sampling.name
-
-    @property
-    def num_steps(self) -> int:
-        """Sweeps of each chain."""
-        return self.sampling.num_steps
-
-    def perform(
-        self, results: Results, observe: Observe, state: SamplingState | None
-    ) -> DataSet:
-        """Run the chains, and put their records in a row."""
-        return self._data_set(self.sampling.perform(results, observe, state))
-
-    def state_template(self, results: Results) -> SamplingState:
-        """Return the shapes of a state."""
-        return self.sampling.state_template(results)
-
-    def result_template(self, results: Results) -> DataSet:
-        """Return the shapes of the data set."""
-        sampled = self.sampling.result_template(results)
-        return jax.eval_shape(self._data_set, sampled)
-
-    def _data_set(self, sampled: Sampled) -> DataSet:
-        spins, density = sampled.values["spins"], sampled.values["log_density"]
-        num_chains, num_records = density.shape
-        chains = jnp.repeat(jnp.arange(num_chains), num_records)
-        return DataSet(
-            jnp.reshape(spins, (-1, *spins.shape[2:])),
-            -jnp.ravel(density),
-            chains,
-            chains >= self.num_training_chains,
-            jnp.mean(sampled.acceptance["local"]),
-        )
-
-
-@dataclass(frozen=True)
-class GivenDataSet:
-    """A data set that was read from a file."""
-
-    data: DataSet
-    name: str = DATA
-
-    @property
-    def num_steps(self) -> int:
-        """One: it is there."""
-        return 1
-
-    def perform(self, results: Results, observe: Observe, state: Any) -> DataSet:
-        """Return what was read."""
-        del results
-        observe(state, [{"step": 1, "samples": len(self.data.spins)}])
-        return self.data
-
-    def state_template(self, results: Results) -> None:
-        """Return no state."""
-        del results
-
-    def result_template(self, results: Results) -> DataSet:
-        """Return the shapes of the data set."""
-        del results
-        return jax.eval_shape(lambda: self.data)
+def num_trajectories(problem: SelfLearningProblem, name: str, results: Results) -> int:
+    """Return how many trajectories of a model make up a proposal."""
+    return problem.configuration.trajectories or int(results[_length_name(name)])
 
 
 def num_test_chains(problem: SelfLearningProblem) -> int:
@@ -250,10 +177,8 @@ def _training_task(
 def _own_samples(problem: SelfLearningProblem, name: str) -> SamplingTask:
     """Return chains in the model alone, with the exact F/T of their configurations."""
     options = problem.configuration
-    records, every = (
-        _samples_of_chain(options.own_samples, problem),
-        options.trajectories,
-    )
+    records = _samples_of_chain(options.own_samples, problem)
+    every = options.trajectories or OWN_TRAJECTORIES
     return SamplingTask(
         f"own samples, {name}",
         kernel=partial(_trajectories, f"training, {name}"),
@@ -272,7 +197,7 @@ def _measurement(problem: SelfLearningProblem, name: str) -> SamplingTask:
     is_exact = name == METROPOLIS
     kernel: Callable[[Results], Kernel] = partial(_metropolis, problem)
     if not is_exact:
-        kernel = partial(_self_learning, problem, fit_name(problem, name))
+        kernel = partial(_self_learning, problem, name, options.trajectories)
     return SamplingTask(
         measurement_name(name),
         kernel=kernel,
@@ -286,6 +211,21 @@ def _measurement(problem: SelfLearningProblem, name: str) -> SamplingTask:
     )
 
 
+def _inner_length(problem: SelfLearningProblem, name: str) -> InnerLengthTask:
+    return InnerLengthTask(
+        _length_name(name),
+        kernel=partial(_self_learning, problem, name, 1),
+        first_spins=partial(_spread_samples, problem.configuration.chains),
+        key=problem.key("lengths", name),
+        observables=partial(orders, problem.lattice),
+        communicator=problem.communicator,
+    )
+
+
+def _length_name(name: str) -> str:
+    return f"trajectories, {name}"
+
+
 def _metropolis(problem: SelfLearningProblem, results: Results) -> LocalMetropolis:
     del results
     return LocalMetropolis(problem.density)
@@ -296,11 +236,12 @@ def _trajectories(fit: str, results: Results) -> Hamiltonian:
 
 
 def _self_learning(
-    problem: SelfLearningProblem, fit: str, results: Results
+    problem: SelfLearningProblem, name: str, num_inner: int, results: Results
 ) -> SelfLearning:
-    inner = _trajectories(fit, results)
-    num_inner = problem.configuration.trajectories
-    return SelfLearning(_exact_density(problem), inner, num_inner)
+    """Return the kernel of a model; 0 stands for the length that was chosen."""
+    inner = _trajectories(fit_name(problem, name), results)
+    length = num_inner or results[_length_name(name)]
+    return SelfLearning(_exact_density(problem), inner, length)
 
 
 def _exact_density(problem: SelfLearningProblem) -> Partial:
