@@ -14,9 +14,10 @@ and the equivariant model takes the linear energy of spins that went through lay
     S^{(l)} = \text{layer}_l(S^{(l-1)}) , \qquad S^{(0)} = S .
 
 Units: those of the energies that were learned; in self-learning Monte Carlo free
-energies divided by the temperature, F/T. J > 0 favors parallel spins. Parameters belong
-to distances and e_0 to a site, so that `model.on(lattice)` is the same model on another
-size.
+energies divided by the temperature, F/T. J > 0 favors parallel spins. Bonds are those
+of the infinite lattice: where a site is as near by two ways around, two bonds lead to
+it. So J_n belongs to a distance and e_0 to a site, and `model.on(lattice)` is the same
+model on another size.
 
 After Nagai and Tomiya, J. Phys. Soc. Jpn. 93, 114007 (2024), arXiv:2306.11527.
 """
@@ -82,7 +83,7 @@ class LinearSpinModel:
         return self.lattice.num_sites * self.constant - bonds
 
     def on(self, lattice: BravaisLattice) -> Self:
-        """Return the model on another lattice, which must have the same distances."""
+        """Return the model on another lattice, which must have its distances."""
         return replace(self, pairs=self.pairs.on(lattice))
 
     @property
@@ -160,8 +161,8 @@ def bond_sums(spins: jax.Array, pairs: PairShells) -> jax.Array:
     """
     spins = jnp.asarray(spins)
     require_field(spins, pairs.lattice)
-    shells = tuple(shell.displacements for shell in pairs.shells)
-    return neighbor_products(spins, spins, shells, keep_batch=True) / 2
+    sums = neighbor_products(spins, spins, pairs.displacements, keep_batch=True)
+    return sums / 2
 
 
 def fit_linear(
@@ -240,7 +241,7 @@ class EquivariantSpinModel:
         return self.readout(spins)
 
     def on(self, lattice: BravaisLattice) -> Self:
-        """Return the model on another lattice, which must have the same distances."""
+        """Return the model on another lattice, which must have its distances."""
         return replace(self, readout=self.readout.on(lattice))
 
     @property
