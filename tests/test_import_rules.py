@@ -55,8 +55,15 @@ def test_training_knows_no_physics():
     )
 
 
+def test_samplers_know_log_densities_alone():
+    allowed = ("samplers", "parallel", "estimators", "failures", "precision")
+    for name in imports_of("samplers"):
+        folder = name.split(".")[1] if name.startswith("physml.") else "parallel"
+        assert folder in allowed, f"physml/samplers imports {name}"
+
+
 def test_libraries_of_experiments_stay_in_runs():
-    for folder in (*NUMERICS, *PHYSICS, "training", "variational"):
+    for folder in (*NUMERICS, *PHYSICS, "samplers", "training", "variational"):
         assert_never_imports(folder, "matplotlib", "rich", "tyro", "physml.runs")
 
 

@@ -62,9 +62,9 @@ def blocking_levels(series: np.ndarray) -> BlockingLevels:
 
     Examples
     --------
-    >>> levels = blocking_levels(np.random.default_rng(0).normal(size=4096))
-    >>> print(f"{levels.best_error:.3f}")  # exact: 1/64
-    0.016
+    >>> levels = blocking_levels(np.random.default_rng(0).normal(size=2**16))
+    >>> print(f"{levels.best_error:.3f}")  # exact: 1/256
+    0.004
     """
     blocks = require_chains(series)
     num_all = blocks.size

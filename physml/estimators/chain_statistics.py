@@ -62,7 +62,7 @@ def chain_estimate(series: np.ndarray) -> ChainEstimate:
     >>> rng = np.random.default_rng(0)
     >>> estimate = chain_estimate(rng.normal(size=(4, 1000)))
     >>> print(f"{estimate.mean:.2f} +- {estimate.error:.2f}")
-    0.02 +- 0.02
+    -0.02 +- 0.02
     """
     chains = require_chains(series)
     mean = float(np.mean(chains))
@@ -77,7 +77,7 @@ def chain_estimate(series: np.ndarray) -> ChainEstimate:
     halves = np.vstack(_halves(chains)) if len(chains) == 1 else chains
     return ChainEstimate(
         mean,
-        float(np.std(chains, ddof=1)) / np.sqrt(effective),
+        float(np.std(chains, ddof=1) / np.sqrt(effective)),
         chains.size / (2 * effective),
         effective,
         float(array_stats.rhat(halves, method="rank")),

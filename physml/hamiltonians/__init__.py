@@ -7,6 +7,13 @@ from physml.hamiltonians.bogoliubov_de_gennes import (
 )
 from physml.hamiltonians.double_exchange import DoubleExchange
 from physml.hamiltonians.double_exchange_updates import double_exchange_density
+from physml.hamiltonians.effective_spins import (
+    EquivariantSpinModel,
+    LinearSpinModel,
+    bond_sums,
+    fit_linear,
+    random_equivariant_model,
+)
 from physml.hamiltonians.heisenberg import heisenberg_energy, random_spins
 from physml.hamiltonians.potentials import (
     POTENTIALS,
@@ -44,10 +51,12 @@ __all__ = [
     "BogoliubovDeGennes",
     "DoubleExchange",
     "DoubleWell",
+    "EquivariantSpinModel",
     "FiniteWell",
     "Harmonic",
     "InfiniteWell",
     "Linear",
+    "LinearSpinModel",
     "Morse",
     "PairForce",
     "PoschlTeller",
@@ -57,14 +66,17 @@ __all__ = [
     "SmearedHeisenberg",
     "Vortex",
     "bogoliubov_de_gennes",
+    "bond_sums",
     "default_grid",
     "disorder_potential",
     "double_exchange_density",
+    "fit_linear",
     "gaussian_pair",
     "heisenberg_energy",
     "impurity_chain",
     "impurity_potential",
     "make_potential",
+    "random_equivariant_model",
     "random_smeared_heisenberg",
     "random_spins",
     "schrodinger_hamiltonian",

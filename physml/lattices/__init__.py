@@ -11,6 +11,7 @@ from physml.lattices.bravais import (
 )
 from physml.lattices.crystal import Crystal, Lattice, honeycomb
 from physml.lattices.grid import Grid, Line
+from physml.lattices.pair_shells import PairShells, pair_matrix, pair_shells
 
 __all__ = [
     "Bond",
@@ -20,11 +21,14 @@ __all__ = [
     "Grid",
     "Lattice",
     "Line",
+    "PairShells",
     "Shell",
     "bonds_of_shell",
     "chain",
     "cubic",
     "honeycomb",
+    "pair_matrix",
+    "pair_shells",
     "square",
     "triangular",
 ]

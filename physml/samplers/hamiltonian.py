@@ -31,6 +31,7 @@ import jax
 import jax.numpy as jnp
 from jax.tree_util import Partial, register_dataclass
 
+from physml.failures import expected
 from physml.samplers.acceptance import judge, log_uniform
 from physml.samplers.geometry import dot, tangent, unit
 from physml.samplers.kernel import StepSize, Tally, choose
@@ -147,6 +148,13 @@ class Hamiltonian:
     jitter: float | jax.Array = 0.2
 
     is_reversible: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        """Refuse a trajectory that goes nowhere, and steps that may turn around."""
+        if isinstance(self.num_steps, int) and self.num_steps < 1:
+            raise expected("1 step or more", self.num_steps, "raise num_steps")
+        if isinstance(self.jitter, float) and not 0 <= self.jitter < 1:
+            raise expected("a jitter from 0 to below 1", self.jitter, "try 0.2")
 
     def step_sizes(self) -> dict[str, StepSize]:
         """Return the one of the leapfrog."""

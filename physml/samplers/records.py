@@ -5,6 +5,7 @@ from typing import Self
 
 import numpy as np
 
+from physml.estimators import ChainEstimate, chain_estimate
 from physml.failures import expected
 
 
@@ -41,6 +42,24 @@ class ChainRecords:
             {name: rows[:, later] for name, rows in self.values.items()},
             {name: rows[:, later] for name, rows in self.acceptance.items()},
         )
+
+    def estimates(self) -> dict[str, ChainEstimate]:
+        """Return mean, error and autocorrelation time of each scalar observable.
+
+        Raises
+        ------
+        ValueError
+            If there are fewer than 8 records, or an observable is not finite.
+        """
+        return {
+            name: chain_estimate(rows)
+            for name, rows in self.values.items()
+            if rows.ndim == 2
+        }
+
+    def slowest(self) -> ChainEstimate:
+        """Return the estimate with the fewest effective samples."""
+        return min(self.estimates().values(), key=lambda x: x.effective_samples)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return all arrays by flat names, for a file: "values/magnetization"."""

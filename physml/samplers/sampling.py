@@ -145,8 +145,8 @@ def sample(
     --------
     Two spins with the density exp(S_1 . S_2); exact is coth 1 - 1 = 0.3130:
 
-    >>> import jax, jax.numpy as jnp
     >>> from jax.tree_util import Partial
+    >>> from physml.samplers import LocalMetropolis, WholeDensity, random_configurations
     >>> def product(spins):
     ...     return {"product": jnp.sum(spins[0] * spins[1])}
     >>> density = WholeDensity(Partial(lambda spins: product(spins)["product"]))

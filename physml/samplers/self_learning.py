@@ -58,7 +58,7 @@ class SelfLearning:
     Raises
     ------
     ValueError
-        If the inner kernel is not reversible.
+        If the inner kernel is not reversible, or there is no inner step.
     """
 
     log_density: Partial
@@ -75,6 +75,8 @@ class SelfLearning:
                 type(self.inner).__name__,
                 "propose with one of its kernels alone",
             )
+        if isinstance(self.num_inner, int) and self.num_inner < 1:
+            raise expected("1 inner step or more", self.num_inner, "raise num_inner")
 
     def step_sizes(self) -> dict[str, StepSize]:
         """Return those of the inner kernel."""

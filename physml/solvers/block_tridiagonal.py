@@ -78,8 +78,7 @@ def slice_order(operator: LinearOperator) -> SliceOrder:
 
     Examples
     --------
-    >>> from physml.tracing import is_traced
-    from physml.operators import as_operator
+    >>> from physml.operators import as_operator
     >>> ring = np.roll(np.eye(6), 1, 0) + np.roll(np.eye(6), -1, 0)
     >>> slice_order(as_operator(ring)).width
     2

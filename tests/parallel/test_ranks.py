@@ -5,7 +5,7 @@ import pytest
 SUITE = ("-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider")
 CONTRACT = [
     f"tests/parallel/test_{name}.py"
-    for name in ("contract", "blocks", "problems", "divided_grid")
+    for name in ("contract", "blocks", "problems", "divided_grid", "divided_chains")
 ]
 
 
