@@ -48,8 +48,8 @@ class LinearSpinModel:
     """One coupling for each shell; a pytree whose arrays are the parameters.
 
     It is also its own log density for moves of single sites, -E by local fields, in the
-    four methods `start`, `log_ratio`, `move` and `log_density`; there is nothing to
-    keep beside the spins.
+    methods `start`, `log_ratio`, `move`, `log_density` and `local_field`; there is
+    nothing to keep beside the spins.
 
     Parameters
     ----------
@@ -117,12 +117,21 @@ class LinearSpinModel:
         new_spin
             Shape (components,).
         """
+        old_spin = jnp.reshape(spins, (-1, spins.shape[-1]))[site]
+        return jnp.dot(new_spin - old_spin, self.local_field(cache, spins, site))
+
+    def local_field(
+        self, cache: tuple[()], spins: jax.Array, site: jax.Array
+    ) -> jax.Array:
+        """Return the derivative of -E by one spin, shape (components,).
+
+        It does not depend on that spin, so overrelaxation about it is exact.
+        """
         del cache
         sites, shells = self.pairs.neighbors(self.couplings.size)
         flat = jnp.reshape(spins, (-1, spins.shape[-1]))
         couplings = matched(self.couplings, flat, "couplings")[shells - 1]
-        local_field = couplings @ flat[jnp.asarray(sites)[site]]
-        return jnp.dot(new_spin - flat[site], local_field)
+        return couplings @ flat[jnp.asarray(sites)[site]]
 
     def move(
         self,

@@ -117,6 +117,9 @@ def test_local_fields_are_differences_of_energies(
     for site in range(0, lattice.num_sites, 3):
         ratio, change = both(spins, jnp.asarray(site))
         np.testing.assert_allclose(ratio, change, rtol=0, atol=1e-11)
+    field = model.local_field(model.start(spins), spins, jnp.array(1))
+    slope = -jax.grad(model)(spins).reshape(-1, 3)[1]
+    np.testing.assert_allclose(field, slope, rtol=0, atol=1e-11)
 
 
 @pytest.mark.parametrize("kind", KINDS)
