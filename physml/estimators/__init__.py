@@ -8,6 +8,11 @@ from physml.estimators.chain_statistics import (
 )
 from physml.estimators.energy import EnergyEstimate, energy_estimate, rayleigh_quotient
 from physml.estimators.intervals import kato_temple_interval, weinstein_interval
+from physml.estimators.magnetization import (
+    has_two_sublattices,
+    magnetization,
+    staggered_magnetization,
+)
 
 __all__ = [
     "BlockingLevels",
@@ -17,7 +22,10 @@ __all__ = [
     "blocking_levels",
     "chain_estimate",
     "energy_estimate",
+    "has_two_sublattices",
     "kato_temple_interval",
+    "magnetization",
     "rayleigh_quotient",
+    "staggered_magnetization",
     "weinstein_interval",
 ]

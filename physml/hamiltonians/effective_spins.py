@@ -14,9 +14,10 @@ and the equivariant model takes the linear energy of spins that went through lay
     S^{(l)} = \text{layer}_l(S^{(l-1)}) , \qquad S^{(0)} = S .
 
 Units: those of the energies that were learned; in self-learning Monte Carlo free
-energies divided by the temperature, F/T. J > 0 favors parallel spins. Parameters belong
-to distances and e_0 to a site, so that `model.on(lattice)` is the same model on another
-size.
+energies divided by the temperature, F/T. J > 0 favors parallel spins. Bonds are those
+of the infinite lattice: where a site is as near by two ways around, two bonds lead to
+it. So J_n belongs to a distance and e_0 to a site, and `model.on(lattice)` is the same
+model on another size.
 
 After Nagai and Tomiya, J. Phys. Soc. Jpn. 93, 114007 (2024), arXiv:2306.11527.
 """
@@ -47,8 +48,8 @@ class LinearSpinModel:
     """One coupling for each shell; a pytree whose arrays are the parameters.
 
     It is also its own log density for moves of single sites, -E by local fields, in the
-    four methods `start`, `log_ratio`, `move` and `log_density`; there is nothing to
-    keep beside the spins.
+    methods `start`, `log_ratio`, `move`, `log_density` and `local_field`; there is
+    nothing to keep beside the spins.
 
     Parameters
     ----------
@@ -82,7 +83,7 @@ class LinearSpinModel:
         return self.lattice.num_sites * self.constant - bonds
 
     def on(self, lattice: BravaisLattice) -> Self:
-        """Return the model on another lattice, which must have the same distances."""
+        """Return the model on another lattice, which must have its distances."""
         return replace(self, pairs=self.pairs.on(lattice))
 
     @property
@@ -116,12 +117,21 @@ class LinearSpinModel:
         new_spin
             Shape (components,).
         """
+        old_spin = jnp.reshape(spins, (-1, spins.shape[-1]))[site]
+        return jnp.dot(new_spin - old_spin, self.local_field(cache, spins, site))
+
+    def local_field(
+        self, cache: tuple[()], spins: jax.Array, site: jax.Array
+    ) -> jax.Array:
+        """Return the derivative of -E by one spin, shape (components,).
+
+        It does not depend on that spin, so overrelaxation about it is exact.
+        """
         del cache
         sites, shells = self.pairs.neighbors(self.couplings.size)
         flat = jnp.reshape(spins, (-1, spins.shape[-1]))
         couplings = matched(self.couplings, flat, "couplings")[shells - 1]
-        local_field = couplings @ flat[jnp.asarray(sites)[site]]
-        return jnp.dot(new_spin - flat[site], local_field)
+        return couplings @ flat[jnp.asarray(sites)[site]]
 
     def move(
         self,
@@ -160,8 +170,8 @@ def bond_sums(spins: jax.Array, pairs: PairShells) -> jax.Array:
     """
     spins = jnp.asarray(spins)
     require_field(spins, pairs.lattice)
-    shells = tuple(shell.displacements for shell in pairs.shells)
-    return neighbor_products(spins, spins, shells, keep_batch=True) / 2
+    sums = neighbor_products(spins, spins, pairs.displacements, keep_batch=True)
+    return sums / 2
 
 
 def fit_linear(
@@ -240,7 +250,7 @@ class EquivariantSpinModel:
         return self.readout(spins)
 
     def on(self, lattice: BravaisLattice) -> Self:
-        """Return the model on another lattice, which must have the same distances."""
+        """Return the model on another lattice, which must have its distances."""
         return replace(self, readout=self.readout.on(lattice))
 
     @property

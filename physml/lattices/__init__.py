@@ -11,7 +11,12 @@ from physml.lattices.bravais import (
 )
 from physml.lattices.crystal import Crystal, Lattice, honeycomb
 from physml.lattices.grid import Grid, Line
-from physml.lattices.pair_shells import PairShells, pair_matrix, pair_shells
+from physml.lattices.pair_shells import (
+    PairShells,
+    pair_matrix,
+    pair_shells,
+    pair_values,
+)
 
 __all__ = [
     "Bond",
@@ -29,6 +34,7 @@ __all__ = [
     "honeycomb",
     "pair_matrix",
     "pair_shells",
+    "pair_values",
     "square",
     "triangular",
 ]

@@ -17,7 +17,9 @@ and with N sites a layer is
 
 Each part may be left out. Scores A are scalar products, and weights depend on distances
 alone: rotations and reflections of the spins, translations and the point group of the
-lattice go through a layer unchanged. The number of weights does not depend on N.
+lattice go through a layer unchanged. The number of weights does not depend on N, and
+the layer does to a periodic pattern the same on every size (without bias: with one, as
+far as scores of far pairs do not matter).
 
 After Nagai and Tomiya, J. Phys. Soc. Jpn. 93, 114007 (2024), arXiv:2306.11527. What is
 different here: the factor 1/N, so that the attention of a larger lattice is an average
@@ -40,7 +42,12 @@ from jax import lax
 from physml.failures import expected
 from physml.lattices.bravais import BravaisLattice
 from physml.lattices.neighbors import matched, require_field
-from physml.lattices.pair_shells import PairShells, pair_matrix, pair_shells
+from physml.lattices.pair_shells import (
+    PairShells,
+    pair_matrix,
+    pair_shells,
+    pair_values,
+)
 from physml.precision import default_float_dtype
 
 SpinLayerKind = Literal[
@@ -52,6 +59,9 @@ SpinLayerKind = Literal[
 @dataclass(frozen=True)
 class SpinLayerWeights:
     """The weights of a layer; None for a part that it does not have.
+
+    A site that is as near by another way around the lattice counts once for each way,
+    see `physml.lattices.pair_matrix`.
 
     Parameters
     ----------
@@ -194,8 +204,9 @@ def random_spin_layer(
     bias_shells
         Of the bias; None takes `num_shells`.
     update
-        Standard deviation of the weights of S^V and of the convolution; 0 leaves unit
-        spins as they are. Weights of S^Q and S^K have deviation 1, the bias has 0.1.
+        Standard deviation of the weights of S^V; a tenth of it for the convolution,
+        which no scores make smaller. 0 leaves unit spins as they are. Weights of S^Q
+        and S^K have deviation 0.3, the bias has 0.1.
 
     Raises
     ------
@@ -208,10 +219,14 @@ def random_spin_layer(
         raise expected("1 shell or more", min(num_shells, bias_shells), "pass 1")
     if not 0 <= update < float("inf"):
         raise expected("a deviation of the update >= 0", update, "try 0.1")
-    dtype = default_float_dtype()
-    sizes = {"query": (num_shells + 1, 1.0), "key": (num_shells + 1, 1.0)}
-    sizes |= {"value": (num_shells + 1, update), "bias": (bias_shells + 1, 0.1)}
-    sizes |= {"convolution": (num_shells, update)}
+    block, dtype = num_shells + 1, default_float_dtype()
+    sizes = {
+        "query": (block, 0.3),
+        "key": (block, 0.3),
+        "value": (block, update),
+        "bias": (bias_shells + 1, 0.1),
+        "convolution": (num_shells, update / 10),
+    }
     parts = {
         name: deviation * jax.random.normal(k, (size,), dtype)
         for k, (name, (size, deviation)) in zip(
@@ -321,6 +336,6 @@ def _scores(
     key = _block(columns, weights.key, pairs)
     scores = jnp.einsum("...cj,...ci->...ji", key, query)
     if weights.bias is not None:
-        bias = pair_matrix(matched(weights.bias, columns, "weights"), pairs)
+        bias = pair_values(matched(weights.bias, columns, "weights"), pairs)
         scores = scores + jnp.broadcast_to(bias, scores.shape)
     return jax.nn.relu(scores)

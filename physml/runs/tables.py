@@ -1,6 +1,8 @@
 """The tables at the end of a run."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -53,6 +55,47 @@ def print_couplings(hidden: np.ndarray, learned: np.ndarray) -> None:
         difference = f"{found - true:+.1e}"
         table.add_row(str(distance), f"{true:.12f}", f"{found:.12f}", difference)
     _print(table)
+
+
+def print_methods(rows: Mapping[str, Mapping[str, Any]]) -> None:
+    """Print acceptances, means with errors and costs, a row for each method.
+
+    Parameters
+    ----------
+    rows
+        Entries of result.json by the names of the methods; those of a model have more.
+    """
+    table = Table(title="tau: in sweeps or proposals; N_eff: independent values of F/T")
+    headings = ("method", "parameters", "test MSE", "predicted", "accepted", "F/T")
+    for heading in (*headings, "|m|", "staggered |m|", "tau", "N_eff / s"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    means = ("free_energy_over_temperature", "magnetization", "staggered_magnetization")
+    for name, row in rows.items():
+        table.add_row(
+            name,
+            str(row.get("num_parameters", "")),
+            _number(row.get("test_mse"), ".3g"),
+            _number(row.get("predicted_acceptance"), ".3f"),
+            _with_error(row["measured_acceptance"], row["acceptance_error"]),
+            *(_with_error(row[mean], row[f"{mean}_error"]) for mean in means),
+            _number(row["autocorrelation_time"], ".2f"),
+            _number(row["effective_samples_per_second"], ".3g"),
+        )
+    _print(table)
+
+
+def _number(value: float | None, form: str) -> str:
+    return "" if value is None else format(value, form)
+
+
+def _with_error(value: float | None, error: float | None) -> str:
+    """Return a number with the error of its last digits, as in 0.155(4)."""
+    if value is None or error is None:
+        return _number(value, ".6g")
+    if error == 0:
+        return f"{value:.6g}(0)"
+    digits = max(0, 1 - math.floor(math.log10(error)))  # two digits of the error
+    return f"{value:.{digits}f}({error * 10**digits:.0f})"
 
 
 def _print(table: Table) -> None:

@@ -1,5 +1,6 @@
 """Markov chains of classical spins. They know log densities, no physics."""
 
+from physml.samplers.compiled_chains import Batching
 from physml.samplers.configurations import random_configurations
 from physml.samplers.cycle import Cycle
 from physml.samplers.global_rotation import global_rotation
@@ -22,15 +23,19 @@ from physml.samplers.outcome import SamplingOutcome
 from physml.samplers.overrelaxation import LocalFieldDensity, Overrelaxation
 from physml.samplers.records import ChainRecords
 from physml.samplers.sampling import (
+    Observables,
+    Observer,
     SampleResult,
     SamplingSnapshot,
     initial_snapshot,
+    nothing_observed,
     sample,
     snapshot_of,
 )
 from physml.samplers.self_learning import SelfLearning
 
 __all__ = [
+    "Batching",
     "ChainRecords",
     "Cycle",
     "GlobalMetropolis",
@@ -42,6 +47,8 @@ __all__ = [
     "LocalFieldDensity",
     "LocalMetropolis",
     "LogDensity",
+    "Observables",
+    "Observer",
     "Overrelaxation",
     "SampleResult",
     "SamplingOutcome",
@@ -54,6 +61,7 @@ __all__ = [
     "cone_rotation",
     "global_rotation",
     "initial_snapshot",
+    "nothing_observed",
     "random_configurations",
     "sample",
     "snapshot_of",

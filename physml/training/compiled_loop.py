@@ -84,47 +84,53 @@ def run_piece(
     starts: Starts | None = None,
 ) -> Piece:
     """Run up to `num_records` records; end early where a stop rule says so."""
-
-    def program(
-        functions: tuple[Loss, Loss, BatchLoss | None],
-        states: TrainingState,
-        limits: Limits,
-    ) -> Piece:
-        def run(state: TrainingState) -> Piece:
-            return _run_records(optimizer, *functions, state, limits)
-
-        if starts is None:
-            return run(states)
-        return on_all(run, states, starts, communicator)
-
-    return communicator.spmd(program)((loss, measure, batch_loss), state, limits)
+    functions = (loss, measure, batch_loss, limits)
+    return on_ranks(
+        partial(_run_records, optimizer), functions, state, starts, communicator
+    )
 
 
-def on_all(
-    function: Callable, tree: Any, starts: Starts, communicator: Communicator
+def on_ranks(
+    function: Callable[[Any, Any], Any],
+    common: Any,
+    state: Any,
+    starts: Starts | None,
+    communicator: Communicator,
 ) -> Any:
-    """Apply a function to the pytree of each start, in the program of a rank.
+    """Return function(common, state), for the state of each start if there are many.
 
-    Where each rank has its own starts all of them get all results.
+    All ranks get all results, also where each has its own starts.
     """
+    if starts is None:
+        return communicator.spmd(function)(common, state)
     if not starts.is_divided:
-        return jax.lax.map(function, tree, batch_size=starts.at_once)
-    division = Division(starts.number, communicator.size)
-    indices = division.indices(communicator.rank)
-    own = jax.tree.map(lambda leaf: leaf[indices], tree)
-    found = jax.lax.map(function, own, batch_size=starts.at_once)
-    return communicator.gather(found, starts.number)
+
+        def together(common: Any, states: Any) -> Any:
+            one = partial(function, common)
+            return jax.lax.map(one, states, batch_size=starts.at_once)
+
+        return communicator.spmd(together)(common, state)
+    # What is divided in here is so on the one rank that made it: it goes in whole.
+    leaves, structure = jax.tree.flatten(common)
+
+    def apart(leaves: list[Any], states: Any) -> Any:
+        one = partial(function, jax.tree.unflatten(structure, leaves))
+        division = Division(starts.number, communicator.size)
+        indices = division.indices(communicator.rank)
+        own = jax.tree.map(lambda leaf: leaf[indices], states)
+        found = jax.lax.map(one, own, batch_size=starts.at_once)
+        return communicator.gather(found, starts.number)
+
+    return communicator.spmd(apart)(leaves, state)
 
 
 def _run_records(
     optimizer: optax.GradientTransformation,
-    loss: Loss,
-    measure: Loss,
-    batch_loss: BatchLoss | None,
+    functions: tuple[Loss, Loss, BatchLoss | None, Limits],
     state: TrainingState,
-    limits: Limits,
 ) -> Piece:
     """Do this on each rank."""
+    loss, measure, batch_loss, limits = functions
 
     def is_running(piece: Piece) -> jax.Array:
         running = piece.state.outcome == Outcome.RUNNING
@@ -253,13 +259,11 @@ def evaluate(
 ) -> tuple[jax.Array, jax.Array]:
     """Return loss and measure at the parameters."""
 
-    def program(loss: Loss, measure: Loss, p: Any) -> tuple[jax.Array, jax.Array]:
-        def both(p: Any) -> tuple[jax.Array, jax.Array]:
-            return loss(p), measure(p)
+    def both(functions: tuple[Loss, Loss], p: Any) -> tuple[jax.Array, jax.Array]:
+        loss, measure = functions
+        return loss(p), measure(p)
 
-        return both(p) if starts is None else on_all(both, p, starts, communicator)
-
-    return communicator.spmd(program)(loss, measure, parameters)
+    return on_ranks(both, (loss, measure), parameters, starts, communicator)
 
 
 def start_stage(

@@ -22,28 +22,56 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import lineax
 import optax
 import optimistix
 from jax.flatten_util import ravel_pytree
 
 from physml.failures import expected, expected_type
-from physml.training.sum_of_squares import SquaredLoss, no_rows
+from physml.training.sum_of_squares import SquaredLoss, add_rows, no_rows
 
 # The Jacobian is a small matrix: as such it leaves no program in the solver's state.
 _OPTIONS = {"jac": "bwd"}
 _NO_TAGS: frozenset[object] = frozenset()
+_SUCCESS: Any = optimistix.RESULTS.successful
 
 
 class _LevenbergMarquardt(optimistix.AbstractGaussNewton):
-    """Optimistix's method with other constants for the damping."""
+    """Optimistix's loop of trial steps, with the descent and the search given."""
 
     rtol: float
     atol: float
     norm: Callable
-    descent: optimistix.DampedNewtonDescent
+    descent: optimistix.AbstractDescent
     search: optimistix.ClassicalTrustRegion
     verbose: Callable
+
+
+class _DampedStep(optimistix.AbstractDescent):
+    """The damped step of a small dense Jacobian; the step size is 1 / lambda.
+
+    Optimistix's own makes programs of its Jacobian, which `jax.shard_map` refuses. And
+    its damping may vanish, where redundant parameters leave no step defined: here its
+    root stays above the rounding of the Jacobian.
+    """
+
+    def init(self, y: jax.Array, f_info_struct: Any) -> jax.Array:
+        """Return the triangle of no rows."""
+        del f_info_struct
+        return no_rows(y)
+
+    def query(self, y: jax.Array, f_info: Any, state: jax.Array) -> jax.Array:
+        """Take the triangle of the accepted point."""
+        del y, state
+        return jnp.column_stack([f_info.jac.as_matrix(), f_info.residual])
+
+    def step(self, step_size: jax.Array, state: jax.Array) -> tuple[jax.Array, Any]:
+        """Return the d that minimizes |J d + r|^2 + lambda |d|^2."""
+        rounding = jnp.finfo(state.dtype).eps * jnp.max(jnp.abs(state[:, :-1]))
+        damping = jnp.maximum(jnp.sqrt(1 / step_size), rounding)
+        size = state.shape[1]
+        triangle = add_rows(state, damping * jnp.eye(size - 1, size, dtype=state.dtype))
+        step = jax.scipy.linalg.solve_triangular(triangle[:-1, :-1], triangle[:-1, -1])
+        return -step, _SUCCESS
 
 
 @lru_cache
@@ -77,7 +105,7 @@ def levenberg_marquardt() -> optax.GradientTransformationExtraArgs:
         rtol=0.0,
         atol=0.0,
         norm=optimistix.max_norm,
-        descent=optimistix.DampedNewtonDescent(linear_solver=lineax.QR()),
+        descent=_DampedStep(),
         search=optimistix.ClassicalTrustRegion(
             high_cutoff=0.75, low_cutoff=0.01, high_constant=10.0, low_constant=0.25
         ),
@@ -95,47 +123,63 @@ def least_squares_optimizer(
     ----------
     solver
         For example `optimistix.Dogleg`. Its tolerances are not used: the stop rules of
-        `physml.training.minimize` decide.
+        `physml.training.minimize` decide. Those that make a `FunctionLinearOperator`
+        of lineax do not run over devices (lineax 0.1.1 under `jax.shard_map`), only in
+        one process or under MPI.
 
     Returns
     -------
     An optimizer for `physml.training.Stage`. Make it once and keep it.
     """
 
-    def init(parameters: Any) -> Any:
-        vector = _real_parameters(parameters)
-        empty = no_rows(vector)
-
-        def nothing(vector: jax.Array, _: None) -> tuple[jax.Array, None]:
-            return _linear_model(empty, vector), None
-
-        state = solver.init(nothing, vector, None, _OPTIONS, None, None, _NO_TAGS)
+    def start(model: Callable, vector: jax.Array) -> Any:
+        state = solver.init(model, vector, None, _OPTIONS, None, None, _NO_TAGS)
         return _in_dtype(state, vector.dtype)  # the step size starts in the default one
 
+    def init(parameters: Any) -> list[jax.Array]:
+        vector = _real_parameters(parameters)
+        return jax.tree.leaves(start(_model_of(lambda _: no_rows(vector)), vector))
+
     def update(
-        updates: Any, state: Any, parameters: Any = None, *, value_fn: Any, **_: Any
-    ) -> tuple[Any, Any]:
+        updates: Any,
+        state: list[jax.Array],
+        parameters: Any = None,
+        *,
+        value_fn: Any,
+        **_: Any,
+    ) -> tuple[Any, list[jax.Array]]:
         del updates  # the gradient, which is not used and so not computed
         loss = _require_squares(value_fn)
         vector, unravel = ravel_pytree(parameters)
-
-        def linearized(vector: jax.Array, _: None) -> tuple[jax.Array, None]:
-            point = unravel(jax.lax.stop_gradient(vector))
-            return _linear_model(loss.triangle(point), vector), None
-
-        moved, state, _ = solver.step(
-            linearized, vector, None, _OPTIONS, state, _NO_TAGS
+        model = _model_of(lambda vector: loss.triangle(unravel(vector)))
+        # The structure of the solver's state names shardings, which belong to one
+        # program: only the arrays are carried from step to step.
+        structure = jax.tree.structure(start(model, vector))
+        after: Any
+        moved, after, _ = solver.step(
+            model,
+            vector,
+            None,
+            _OPTIONS,
+            jax.tree.unflatten(structure, state),
+            _NO_TAGS,
         )
-        is_finite = jnp.all(jnp.isfinite(state.f_info.jac.as_matrix()))
-        return unravel(jnp.where(is_finite, moved - vector, jnp.nan)), state
+        is_finite = jnp.all(jnp.isfinite(after.f_info.jac.as_matrix()))
+        step = jnp.where(is_finite, moved - vector, jnp.nan)
+        return unravel(step), jax.tree.leaves(after)
 
     return optax.GradientTransformationExtraArgs(init, update)
 
 
-def _linear_model(triangle: jax.Array, vector: jax.Array) -> jax.Array:
-    """Return the last column of the triangle, with the other columns as derivative."""
-    no_step = vector - jax.lax.stop_gradient(vector)
-    return triangle[:, -1] + triangle[:, :-1] @ no_step
+def _model_of(triangle_at: Callable[[jax.Array], jax.Array]) -> Callable:
+    """Return a function whose value and Jacobian at a point are those of a triangle."""
+
+    def model(vector: jax.Array, _: None) -> tuple[jax.Array, None]:
+        point = jax.lax.stop_gradient(vector)
+        triangle = triangle_at(point)
+        return triangle[:, -1] + triangle[:, :-1] @ (vector - point), None
+
+    return model
 
 
 def _real_parameters(parameters: Any) -> jax.Array:

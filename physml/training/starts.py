@@ -139,7 +139,8 @@ def _first_snapshot(
     if not stages:
         raise expected("one stage or more", "none", "see optimizer_stages")
     starts = communicator.share(starts)
-    require_scalar(loss, jax.tree.map(lambda leaf: leaf[0], starts), communicator)
+    loss_ranks = SERIAL if layout.is_divided else communicator
+    require_scalar(loss, jax.tree.map(lambda leaf: leaf[0], starts), loss_ranks)
     values, sizes = evaluate(
         loss, measure, starts, communicator=communicator, starts=layout
     )

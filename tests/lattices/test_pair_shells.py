@@ -10,6 +10,7 @@ from physml.lattices import (
     cubic,
     pair_matrix,
     pair_shells,
+    pair_values,
     square,
     triangular,
 )
@@ -18,39 +19,48 @@ LATTICES = [chain(7), square(4, 5), triangular(5, 4), cubic(3, 4, 2), square(2, 
 
 
 def squared_distances(lattice: BravaisLattice) -> np.ndarray:
-    """Return r^2 of each pair, to the nearest of the images around."""
+    """Return r^2 of each pair and each image, shape (sites, sites, images)."""
     positions = lattice.positions().reshape(-1, lattice.dimension)
     reach = np.stack(np.indices((5,) * lattice.dimension), -1) - 2
     images = reach.reshape(-1, lattice.dimension) * np.array(lattice.shape)
     images = images @ np.asarray(lattice.primitive_vectors)
     apart = positions[None, :, None] - positions[:, None, None] + images
-    return np.sum(apart**2, axis=-1).min(axis=-1)
+    return np.round(np.sum(apart**2, axis=-1), 9)
 
 
 @pytest.mark.parametrize("lattice", LATTICES, ids=lambda lattice: str(lattice.shape))
 def test_numbers_sort_pairs_by_distance(lattice: BravaisLattice) -> None:
     pairs = pair_shells(lattice, lattice.num_shells)
     of_number = np.array([0.0, *pairs.squared_distances])
-    got = of_number[pairs.numbers]
-    np.testing.assert_allclose(got, squared_distances(lattice), atol=1e-9)
+    squared = squared_distances(lattice)
+    nearest = squared.min(axis=-1, keepdims=True)
+    np.testing.assert_allclose(of_number[pairs.numbers], nearest[..., 0], atol=1e-9)
+    np.testing.assert_array_equal(pairs.images, np.sum(squared == nearest, axis=-1))
 
 
 def test_matrix_has_the_weight_of_each_pair_and_zero_beyond() -> None:
-    lattice, weights = square(4, 5), jnp.array([5.0, 3.0, 2.0])
-    matrix = pair_matrix(weights, pair_shells(lattice, 3))
-    apart = np.round(squared_distances(lattice), 9)
-    want = np.select([apart == 0, apart == 1, apart == 2], weights, 0.0)
-    np.testing.assert_array_equal(matrix, want)
+    """On 4 x 5 sites r^2 = 4 leads up and down to the same site."""
+    lattice, weights = square(4, 5), jnp.array([5.0, 3.0, 2.0, 1.0])
+    pairs = pair_shells(lattice, 4)
+    apart = squared_distances(lattice)
+    at = [apart == r2 for r2 in (0, 1, 2, 4)]
+    matrix = sum(
+        float(w) * np.sum(a, axis=-1) for w, a in zip(weights, at, strict=True)
+    )
+    np.testing.assert_array_equal(pair_matrix(weights, pairs), matrix)
+    values = np.select([np.any(a, axis=-1) for a in at], weights, 0.0)
+    np.testing.assert_array_equal(pair_values(weights, pairs), values)
+    assert np.any(matrix != values)
 
 
 def test_neighbors_are_sorted_and_complete() -> None:
-    pairs = pair_shells(triangular(6, 6), 3)
-    sites, numbers = pairs.neighbors(2)
-    assert sites.shape == (36, 12)
-    assert numbers.tolist() == [1] * 6 + [2] * 6
-    for site in range(36):
-        near = np.flatnonzero(np.isin(pairs.numbers[site], [1, 2]))
-        assert sorted(sites[site]) == near.tolist()
+    pairs = pair_shells(square(6, 4), 4)
+    sites, numbers = pairs.neighbors(3)
+    assert numbers.tolist() == [1] * 4 + [2] * 4 + [3] * 4
+    for site in range(24):
+        counts = np.bincount(sites[site], minlength=24)
+        near = np.isin(pairs.numbers[site], [1, 2, 3])
+        np.testing.assert_array_equal(counts, np.where(near, pairs.images[site], 0))
         np.testing.assert_array_equal(pairs.numbers[site, sites[site]], numbers)
 
 
@@ -59,8 +69,8 @@ def test_distances_mean_the_same_on_another_size() -> None:
     small = pair_shells(square(6, 6), 9)
     large = small.on(square(8, 8))
     assert large.squared_distances == small.squared_distances
-    assert [len(s.displacements) for s in small.shells] == [4, 4, 4, 8, 4, 2, 4, 4, 1]
-    assert [len(s.displacements) for s in large.shells] == [4, 4, 4, 8, 4, 4, 8, 8, 4]
+    assert list(map(len, small.displacements)) == [4, 4, 4, 8, 4, 4, 8, 8, 4]
+    assert small.displacements == large.displacements
     assert large.on(small.lattice) == small
 
 

@@ -19,7 +19,7 @@ from physml.training import (
     optimizer_stages,
 )
 
-TIMES = jnp.linspace(0.0, 4.0, 37)
+TIMES = np.linspace(0.0, 4.0, 37)  # NumPy: ranks set up JAX after the import
 STAGES = optimizer_stages("levenberg_marquardt", num_steps=40)
 OPTIONS = {"stop_rules": StopRules(patience=15), "record_every": 2}
 
@@ -36,14 +36,16 @@ def exponentials(parameters, times):
     return jnp.exp(-jnp.outer(times, rates)) @ amplitudes
 
 
-EXACT = (jnp.array([2.0, -1.5]), jnp.array([0.5, 1.9]))
-START = (jnp.array([1.0, -1.0]), jnp.array([0.2, 3.0]))
+EXACT = (np.array([2.0, -1.5]), np.array([0.5, 1.9]))
+START = (np.array([1.0, -1.0]), np.array([0.2, 3.0]))
+STARTS = tuple(np.outer(1 + 0.1 * np.arange(4.0), x) for x in START)
 
 
 def regression(*communicator):
     noise = 0.01 * np.random.default_rng(0).normal(size=37)
-    targets = exponentials(EXACT, TIMES) + jnp.asarray(noise)
-    return Regression(exponentials, TIMES, targets, *communicator)
+    targets = np.exp(-np.outer(TIMES, EXACT[1])) @ EXACT[0] + noise
+    inputs = jnp.asarray(TIMES), jnp.asarray(targets)
+    return Regression(exponentials, *inputs, *communicator)
 
 
 def test_triangle_of_divided_samples(communicator):
@@ -57,17 +59,22 @@ def test_triangle_of_divided_samples(communicator):
 
 def test_fit_of_divided_samples_takes_the_steps_of_one_rank(communicator):
     loss = regression(communicator).loss()
-    found = minimize(loss, START, STAGES, communicator=communicator, **OPTIONS)
-    alone = minimize(regression().loss(), START, STAGES, **OPTIONS)
+    found = minimize(
+        loss,
+        jax.tree.map(jnp.asarray, START),
+        STAGES,
+        communicator=communicator,
+        **OPTIONS,
+    )
+    alone = minimize(
+        regression().loss(), jax.tree.map(jnp.asarray, START), STAGES, **OPTIONS
+    )
     np.testing.assert_allclose(
         found.records.value[:5], alone.records.value[:5], rtol=1e-10
     )
     np.testing.assert_allclose(found.value, alone.value, rtol=1e-13)
     for one, other in zip(found.parameters, alone.parameters, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-6)  # root of the loss's rounding
-
-
-STARTS = jax.tree.map(lambda x: jnp.outer(1 + 0.1 * jnp.arange(4.0), x), START)
 
 
 @functools.cache
