@@ -60,7 +60,8 @@ def make_experiment(configuration: LocalDensityOfStatesConfiguration) -> MapExpe
     potential += disorder_potential(jax.random.key(c.seed), lattice, c.disorder)
     return MapExperiment(
         name="local_density_of_states",
-        title=f"{c.lattice} of {lattice.num_sites} sites, impurity on site {site}",
+        title=f"{ends} {c.lattice} of {lattice.num_sites} sites, "
+        f"impurity on site {site}",
         operator=tight_binding(
             lattice, hopping=c.hopping, potential=potential, flux=c.flux, boundary=ends
         ),
