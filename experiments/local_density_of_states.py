@@ -14,7 +14,8 @@ from physml.hamiltonians import disorder_potential, impurity_potential, tight_bi
 from physml.lattices import Ends
 from physml.runs.command_line import run_experiment
 from physml.runs.lattice_options import LatticeName, central_site, make_lattice
-from physml.runs.maps import MapConfiguration, MapExperiment, run_map
+from physml.runs.map_computation import MapConfiguration, MapExperiment
+from physml.runs.maps import run_map
 
 
 @dataclass(frozen=True)
