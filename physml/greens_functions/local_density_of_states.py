@@ -174,8 +174,9 @@ def local_density_of_states(
     --------
     >>> import numpy as np
     >>> dimer = np.array([[0.0, -1.0], [-1.0, 0.0]])  # levels -1 and 1
-    >>> local_density_of_states(dimer, [1.0], 0.1).values  # about 1 / (2 pi eta)
-    Array([[1.595518, 1.595518]], dtype=float32)
+    >>> found = local_density_of_states(dimer, [1.0], 0.1)
+    >>> [round(float(x), 3) for x in found.values[0]]  # about 1 / (2 pi eta)
+    [1.596, 1.596]
     """
     require_on_failure(on_failure)
     problem = map_problem(as_operator(operator), energies, broadening, sites, tolerance)

@@ -54,6 +54,7 @@ class Communicator(ABC):
 
     Examples
     --------
+    >>> from physml.parallel import choose_communicator
     >>> communicator = choose_communicator("auto")
     >>> samples = communicator.divide(jnp.arange(10.0))
     >>> def loss(slope, samples):
