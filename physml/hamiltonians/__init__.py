@@ -5,6 +5,8 @@ from physml.hamiltonians.bogoliubov_de_gennes import (
     Vortex,
     bogoliubov_de_gennes,
 )
+from physml.hamiltonians.double_exchange import DoubleExchange
+from physml.hamiltonians.double_exchange_updates import double_exchange_density
 from physml.hamiltonians.effective_spins import (
     EquivariantSpinModel,
     LinearSpinModel,
@@ -47,6 +49,7 @@ from physml.hamiltonians.tight_binding import (
 __all__ = [
     "POTENTIALS",
     "BogoliubovDeGennes",
+    "DoubleExchange",
     "DoubleWell",
     "EquivariantSpinModel",
     "FiniteWell",
@@ -66,6 +69,7 @@ __all__ = [
     "bond_sums",
     "default_grid",
     "disorder_potential",
+    "double_exchange_density",
     "fit_linear",
     "gaussian_pair",
     "heisenberg_energy",

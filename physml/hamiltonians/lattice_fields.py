@@ -92,6 +92,25 @@ def each_site(
     return array.reshape(-1) if array.ndim else array
 
 
+def one_number(value: Values, name: str, dtype: np.dtype) -> jax.Array:
+    """Return a real number, shape ().
+
+    Raises
+    ------
+    ValueError
+        For an array, a complex number, or one that is not finite.
+    """
+    require_real(value, name)
+    number = _converted(value, name, dtype)
+    if number.ndim:
+        raise expected(
+            f"{name} as one number",
+            f"shape {number.shape}",
+            "use jax.vmap for several",
+        )
+    return number
+
+
 def require_real(values: Values, name: str) -> None:
     """Refuse complex numbers."""
     dtype = jnp.asarray(values).dtype

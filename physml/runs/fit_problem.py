@@ -36,7 +36,7 @@ class FitConfiguration(RunConfiguration):
     """Standard deviation of the noise of each energy that is learned from, in units of
     energy."""
     batch: int = 64
-    """Configurations that each step of Adam sees; L-BFGS sees them all."""
+    """Configurations that each step of Adam or AdamW sees; the others see them all."""
     starts: int = 256
     """Random starts, of which the one with the lowest loss is taken."""
     optimizer: OptimizerName = "lbfgs"
@@ -44,7 +44,7 @@ class FitConfiguration(RunConfiguration):
     steps: int = 4000
     """Optimizer steps, at most."""
     learning_rate: float = 1e-2
-    """First learning rate of Adam."""
+    """First learning rate of Adam and AdamW."""
     target_gradient: float = 1e-14
     """Done when the gradient of the loss has this norm, in units of energy."""
 

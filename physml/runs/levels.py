@@ -24,7 +24,7 @@ from physml.runs.tables import print_levels
 from physml.training.compiled_loop import state_template
 from physml.training.minimization import TrainingSnapshot
 from physml.training.records import Records
-from physml.training.stages import OptimizerName, optimizer_stages
+from physml.training.stages import GradientOptimizerName, optimizer_stages
 from physml.training.stopping import Outcome, StopRules
 from physml.variational.levels import (
     FinishedLevel,
@@ -68,12 +68,12 @@ class LevelsConfiguration(RunConfiguration):
     boundary: Literal["auto"] | BoundaryFactor = "auto"
     """Factor that makes the wave function vanish at the walls: gaussian, dirichlet,
     none; auto: what suits the potential."""
-    optimizer: OptimizerName = "lbfgs"
-    """lbfgs: a short start with Adam, then L-BFGS; adam: Adam alone."""
+    optimizer: GradientOptimizerName = "lbfgs"
+    """lbfgs: a short start with Adam, then L-BFGS; adam, adamw: this alone."""
     steps: int = 1000
     """Optimizer steps for each level, at most."""
     learning_rate: float = 1e-2
-    """First learning rate of Adam."""
+    """First learning rate of Adam and AdamW."""
     target_residual: float | None = None
     """A level is done at this residual norm |H psi - E psi| / |psi|, in units of
     energy. By default 1e-5 or the rounding level, whichever is larger."""
@@ -249,6 +249,7 @@ class _LevelsComputation:
             "iterations": [level.iterations for level in snapshot.finished],
             "outcomes": [level.outcome.name for level in snapshot.finished],
             "stage": None if training is None else training.stage,
+            "steps_before": None if training is None else training.steps_before,
         }
         parameters = [level.parameters for level in snapshot.finished]
         return (parameters, None if training is None else training.state), information
@@ -271,9 +272,10 @@ class _LevelsComputation:
             for p, count, outcome in zip(parameters, iterations, outcomes, strict=True)
         )
         stage = information["stage"]
-        return LevelsSnapshot(
-            levels, None if stage is None else TrainingSnapshot(stage, state)
-        )
+        if stage is None:
+            return LevelsSnapshot(levels)
+        training = TrainingSnapshot(stage, state, information["steps_before"])
+        return LevelsSnapshot(levels, training)
 
 
 def _report(run: Run, experiment: LevelsExperiment, levels: list[Level]) -> None:

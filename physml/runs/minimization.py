@@ -85,7 +85,10 @@ class MinimizationComputation:
 
     def pack(self, snapshot: TrainingSnapshot) -> tuple[Any, dict[str, Any]]:
         """Take the state of training."""
-        return snapshot.state, {"stage": snapshot.stage}
+        return snapshot.state, {
+            "stage": snapshot.stage,
+            "steps_before": snapshot.steps_before,
+        }
 
     def template(self, information: dict[str, Any]) -> Any:
         """Return the shapes of what `pack` took."""
@@ -94,4 +97,4 @@ class MinimizationComputation:
 
     def unpack(self, tree: Any, information: dict[str, Any]) -> TrainingSnapshot:
         """Return the snapshot again."""
-        return TrainingSnapshot(information["stage"], tree)
+        return TrainingSnapshot(information["stage"], tree, information["steps_before"])

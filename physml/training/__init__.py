@@ -1,4 +1,4 @@
-"""Minimization with Optax: compiled loops, stop rules, checkpoints. No physics."""
+"""Minimization: Optax and Optimistix in compiled loops, stop rules, checkpoints."""
 
 from physml.training.checkpoint import (
     CheckpointError,
@@ -15,22 +15,27 @@ from physml.training.minimization import (
 )
 from physml.training.records import Records
 from physml.training.regression import (
+    MeanSquaredError,
     Regression,
     batch_indices,
     best_of_random_starts,
 )
 from physml.training.stages import OPTIMIZERS, Stage, optimizer_stages
 from physml.training.stopping import Outcome, StopRules
+from physml.training.sum_of_squares import SquaredLoss, SumOfSquares
 
 __all__ = [
     "OPTIMIZERS",
     "CheckpointError",
+    "MeanSquaredError",
     "MinimizeResult",
     "Outcome",
     "Records",
     "Regression",
+    "SquaredLoss",
     "Stage",
     "StopRules",
+    "SumOfSquares",
     "TrainingSnapshot",
     "TrainingState",
     "batch_indices",

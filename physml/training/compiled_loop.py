@@ -12,11 +12,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jax.tree_util import Partial
 
 from physml.parallel import SERIAL, Communicator
-from physml.training.stages import Stage
+from physml.training.stages import BatchLoss, Stage
 from physml.training.stopping import Outcome
+
+Loss = Callable[[Any], jax.Array]
 
 RECORDS_PER_PIECE = 64  # the size of the compiled program's record buffer
 
@@ -63,13 +64,13 @@ class Piece(NamedTuple):
 
 @partial(jax.jit, static_argnames=("optimizer", "communicator"))
 def run_piece(
-    loss: Partial,
-    measure: Partial,
+    loss: Loss,
+    measure: Loss,
     state: TrainingState,
     limits: Limits,
     *,
     optimizer: optax.GradientTransformation,
-    batch_loss: Partial | None = None,
+    batch_loss: BatchLoss | None = None,
     communicator: Communicator = SERIAL,
 ) -> Piece:
     """Run up to `num_records` records; end early where a stop rule says so."""
@@ -79,9 +80,9 @@ def run_piece(
 
 def _run_records(
     optimizer: optax.GradientTransformation,
-    loss: Partial,
-    measure: Partial,
-    batch_loss: Partial | None,
+    loss: Loss,
+    measure: Loss,
+    batch_loss: BatchLoss | None,
     state: TrainingState,
     limits: Limits,
 ) -> Piece:
@@ -112,8 +113,8 @@ def _row(state: TrainingState) -> tuple[jax.Array, jax.Array, jax.Array]:
 
 
 def _take_steps(
-    loss: Partial,
-    batch_loss: Partial | None,
+    loss: Loss,
+    batch_loss: BatchLoss | None,
     optimizer: optax.GradientTransformation,
     state: TrainingState,
     limits: Limits,
@@ -145,12 +146,12 @@ def _take_steps(
     return parameters, optimizer_state, state.step + count
 
 
-def _flipped(batch_loss: Partial, step: jax.Array, parameters: Any) -> jax.Array:
+def _flipped(batch_loss: BatchLoss, step: jax.Array, parameters: Any) -> jax.Array:
     return batch_loss(parameters, step)
 
 
 def _value_and_gradient(
-    loss: Partial, parameters: Any, optimizer_state: Any
+    loss: Loss, parameters: Any, optimizer_state: Any
 ) -> tuple[jax.Array, Any]:
     """Take both from a line search that has just computed them, if there was one."""
     has_both = all(
@@ -198,8 +199,8 @@ def _choose(condition: jax.Array, first: Any, second: Any) -> Any:
 
 @partial(jax.jit, static_argnames="communicator")
 def evaluate(
-    loss: Partial,
-    measure: Partial,
+    loss: Loss,
+    measure: Loss,
     parameters: Any,
     *,
     communicator: Communicator = SERIAL,

@@ -43,6 +43,7 @@ class TrainingSnapshot:
 
     stage: int
     state: TrainingState
+    steps_before: int = 0  # that earlier stages took
 
 
 @dataclass(frozen=True)
@@ -82,8 +83,9 @@ def minimize(
     Parameters
     ----------
     loss
-        Maps parameters to a real scalar. A `jax.tree_util.Partial` may carry arrays; a
-        second call with others of the same shape compiles nothing.
+        Maps parameters to a real scalar. A `jax.tree_util.Partial`, or another pytree
+        that can be called, may carry arrays; a second call with others of the same
+        shape compiles nothing. Least-squares optimizers want a `SumOfSquares`.
     parameters
         A pytree of floating-point arrays.
     stages
@@ -126,8 +128,8 @@ def minimize(
     [3.0, 3.0]
     """
     rules = StopRules() if stop_rules is None else stop_rules
-    loss = _as_partial(loss)
-    measure = Partial(_gradient_norm, loss) if measure is None else _as_partial(measure)
+    loss = _as_pytree(loss)
+    measure = Partial(_gradient_norm, loss) if measure is None else _as_pytree(measure)
     if snapshot is None:
         snapshot = initial_snapshot(
             loss, measure, parameters, stages, communicator=communicator
@@ -159,7 +161,7 @@ def initial_snapshot(
     if not stages:
         raise expected("one stage or more", "none", "see optimizer_stages")
     parameters = communicator.share(parameters)
-    loss, measure = _as_partial(loss), _as_partial(measure)
+    loss, measure = _as_pytree(loss), _as_pytree(measure)
     program = communicator.spmd(lambda loss, parameters: loss(parameters))
     shape = jax.eval_shape(program, loss, parameters)
     if shape.shape != () or not jnp.issubdtype(shape.dtype, jnp.floating):
@@ -183,8 +185,8 @@ def initial_snapshot(
 class _Run:
     """One call of `minimize`: everything that stays the same on the way."""
 
-    loss: Partial
-    measure: Partial
+    loss: Loss
+    measure: Loss
     stages: tuple[Stage, ...]
     rules: StopRules
     record_every: int
@@ -210,7 +212,7 @@ class _Run:
             float(best.value),
             float(best.measure),
             outcome,
-            self._steps_before(snapshot.stage) + int(snapshot.state.step),
+            snapshot.steps_before + int(snapshot.state.step),
             records,
         )
 
@@ -259,11 +261,11 @@ class _Run:
             snapshot.state,
             limits,
             optimizer=stage.optimizer,
-            batch_loss=None if batch_loss is None else _as_partial(batch_loss),
+            batch_loss=None if batch_loss is None else _as_pytree(batch_loss),
             communicator=self.communicator,
         )
         step, *columns = (np.asarray(row)[: int(piece.num_rows)] for row in piece.rows)
-        step = step.astype(np.int64) + self._steps_before(snapshot.stage)
+        step = step.astype(np.int64) + snapshot.steps_before
         return replace(snapshot, state=piece.state), Records(step, *columns)
 
     def _next_stage(self, snapshot: TrainingSnapshot) -> TrainingSnapshot:
@@ -271,10 +273,8 @@ class _Run:
         start = start_stage(
             best.parameters, best.value, best.measure, self.stages[stage]
         )
-        return TrainingSnapshot(stage, start)
-
-    def _steps_before(self, stage: int) -> int:
-        return sum(earlier.num_steps for earlier in self.stages[:stage])
+        steps = snapshot.steps_before + int(snapshot.state.step)
+        return TrainingSnapshot(stage, start, steps)
 
 
 def _with_outcome(snapshot: TrainingSnapshot, outcome: Outcome) -> TrainingSnapshot:
@@ -284,9 +284,11 @@ def _with_outcome(snapshot: TrainingSnapshot, outcome: Outcome) -> TrainingSnaps
     )
 
 
-def _as_partial(function: Callable) -> Partial:
-    return function if isinstance(function, Partial) else Partial(function)
+def _as_pytree(function: Callable) -> Callable:
+    """Let a plain function go through jit; a pytree that can be called does already."""
+    is_plain = jax.tree_util.all_leaves([function])
+    return Partial(function) if is_plain else function
 
 
-def _gradient_norm(loss: Partial, parameters: Any) -> jax.Array:
+def _gradient_norm(loss: Loss, parameters: Any) -> jax.Array:
     return optax.tree.norm(jax.grad(loss)(parameters))

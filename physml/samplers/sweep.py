@@ -1,0 +1,93 @@
+"""Visit the sites of a configuration one after the other, each with one trial.
+
+The order is forward or backward, with equal probability. A sweep in one fixed order
+leaves the density as it is, but its reverse runs the other way: it does not obey
+detailed balance, which a chain that proposes for another density must do. Drawing the
+direction restores it, for any number of sweeps, at no cost.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from physml.samplers.acceptance import judge, log_uniform
+from physml.samplers.kernel import SpinState
+from physml.samplers.local_density import Cache, LocalDensity, with_spin
+
+# cache, spins, site -> the new spin and its log correction
+SiteProposal = Callable[[Cache, jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
+
+
+class Walk(NamedTuple):
+    """The carry of the loop over sites."""
+
+    spins: jax.Array
+    cache: Cache
+    acceptance: jax.Array  # sum of probabilities
+    num_not_finite: jax.Array
+
+
+def sweep(
+    key: jax.Array, density: LocalDensity, spins: jax.Array, propose: SiteProposal
+) -> tuple[SpinState, jax.Array, jax.Array]:
+    """Try one move at each site.
+
+    Parameters
+    ----------
+    key
+        A random key.
+    density
+        The density and its shortcuts.
+    spins
+        Shape (n_1, ..., n_d, 3).
+    propose
+        The move of a site, of a given configuration.
+
+    Returns
+    -------
+    The state after the sweep, the mean acceptance, and how many trials had a density
+    that is not finite.
+    """
+    order_key, accept_key = jax.random.split(key)
+    num_sites = spins.size // spins.shape[-1]
+    is_backward = jax.random.bernoulli(order_key)
+    log_uniforms = log_uniform(accept_key, (num_sites,), spins.dtype)
+
+    def visit(index: jax.Array, walk: Walk) -> Walk:
+        site = jnp.where(is_backward, num_sites - 1 - index, index)
+        return _visit(density, walk, site, log_uniforms[site], propose)
+
+    zero = jnp.zeros((), spins.dtype)
+    walk = Walk(spins, density.start(spins), zero, jnp.zeros((), int))
+    walk = jax.lax.fori_loop(0, num_sites, visit, walk)
+    state = SpinState(walk.spins, density.log_density(walk.cache, walk.spins))
+    return state, walk.acceptance / num_sites, walk.num_not_finite
+
+
+def _visit(
+    density: LocalDensity,
+    walk: Walk,
+    site: jax.Array,
+    log_uniform: jax.Array,
+    propose: SiteProposal,
+) -> Walk:
+    """Try to move the spin of one site."""
+    spins, cache = walk.spins, walk.cache
+    new_spin, correction = propose(cache, spins, site)
+    log_ratio = density.log_ratio(cache, spins, site, new_spin) + correction
+    verdict = judge(log_uniform, log_ratio)
+    old_spin = jnp.reshape(spins, (-1, spins.shape[-1]))[site]
+    kept = jnp.where(verdict.is_accepted, new_spin, old_spin)
+    moved = jax.lax.cond(
+        verdict.is_accepted,
+        lambda: density.move(cache, spins, site, new_spin),
+        lambda: cache,
+    )
+    return Walk(
+        with_spin(spins, site, kept),
+        moved,
+        walk.acceptance + verdict.probability,
+        walk.num_not_finite + verdict.is_not_finite.astype(int),
+    )
