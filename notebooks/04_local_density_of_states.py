@@ -79,7 +79,8 @@ exact = -exact.imag / np.pi
 row = int(np.argmin(np.abs(energies)))
 near = distance < 45
 figure, axes = plt.subplots(figsize=(7, 3.4), layout="constrained")
-axes.plot(density.sites[near], density.values[row, near], "o", fillstyle="none")
+found = density.values[row, near]
+axes.plot(density.sites[near], found, "o", fillstyle="none", label="400 sites")
 axes.plot(density.sites[near], exact[row, near], linewidth=1, label="infinite chain")
 axes.set_title(f"E = {energies[row]:.3f}")
 axes.set_xlabel("site, from 0")
@@ -159,7 +160,7 @@ for width in (0.2, 0.05, 0.004):
     axes.semilogy(fine, cut, label=rf"$\eta$ = {width}")
 axes.set_xlabel("E (energy)")
 axes.set_ylabel(r"$\rho$ at site 30 (states / energy)")
-axes.legend()
+axes.legend(ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0))
 plt.show()
 
 

@@ -46,4 +46,4 @@ def expected_type(what: str, got: object, cure: str) -> TypeError:
 
 
 class RunFailure(RuntimeError):
-    """A run that could not go on: the message says why and how to continue."""
+    """A run that could not go on or fell short: the message says why, and the cure."""

@@ -5,37 +5,62 @@ r"""Elements of the resolvent of a Hermitian operator, at many frequencies at on
 z and H have the unit of an energy, G that of its inverse.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import partial
+from typing import Any
 
 import jax
 import numpy as np
 
-from physml.failures import RunFailure, expected
-from physml.greens_functions.wanted_elements import wanted_elements
+from physml.failures import RunFailure
+from physml.greens_functions.element_problem import element_problem
+from physml.greens_functions.method_choice import (
+    MethodName,
+    checked_limit,
+    choose_method,
+)
+from physml.greens_functions.outcomes import (
+    NOT_FINITE,
+    NOT_INSIDE,
+    OnFailure,
+    named,
+    require_on_failure,
+)
 from physml.operators.hermiticity import require_hermitian
 from physml.operators.linear_operator import as_operator
-from physml.solvers.reduced_shifted_krylov import (
+from physml.solvers.resolvent_elements import (
+    DerivativeRoute,
     recomputed_residuals,
+    resolvent_elements,
 )
-from physml.solvers.resolvent_elements import DerivativeRoute, resolvent_elements
 from physml.tracing import is_traced
 
-DEFAULT_ITERATIONS = (10_000, 100_000)  # 10 n within these bounds
-SHOWN = 3  # failed shifts that a message names
 
-
-@jax.tree_util.register_dataclass
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=[
+        "value",
+        "relative_residual",
+        "converged",
+        "num_iterations",
+        "z",
+        "is_exhausted",
+        "true_residual",
+    ],
+    meta_fields=["method"],
+)
 @dataclass(frozen=True)
 class GreensFunction:
     """G at each z, and how good it is."""
 
     value: jax.Array  # (num_z,), or (num_z, m) for m rows
-    relative_residual: jax.Array  # |b - (z - H) x| / |b| by the recurrence, (num_z,)
+    relative_residual: jax.Array  # |b - (z - H) x| / |b|, see `method`, (num_z,)
     converged: jax.Array  # (num_z,)
     num_iterations: jax.Array  # applications of H that each z has used, (num_z,)
     z: jax.Array  # (num_z,)
-    is_exhausted: jax.Array  # whether the Krylov space ended, ()
+    is_exhausted: jax.Array  # whether no iteration could add anything, ()
+    method: str  # which was used
     true_residual: jax.Array | None = None  # made again, where asked for, (num_z,)
 
     @property
@@ -46,30 +71,37 @@ class GreensFunction:
         if not len(failed):
             return f"converged: {len(self.z)} shifts in at most {most} iterations"
         if self.is_not_finite:
-            why = "values that are not finite"
-            cure = "look for NaN or infinity in the operator"
+            cause = NOT_FINITE
+        elif self.is_on_spectrum:
+            cause = "z is an eigenvalue to rounding; move it off the spectrum"
         elif self.is_exhausted:
-            why = (
-                "the Krylov space is exhausted, so that z is an eigenvalue to rounding"
-            )
-            cure = "give z an imaginary part"
+            cause = "rounding allows no less; raise the tolerance"
+        elif np.isinf(np.asarray(self.relative_residual)).any():
+            cause = NOT_INSIDE
         else:
-            why = f"the limit was reached after {most} iterations"
-            cure = "raise max_iterations or the tolerance, or move z off the spectrum"
-        return f"{self._named(failed)}: {why}; {cure}"
+            cause = (
+                f"still above the tolerance after {most} iterations; raise "
+                "max_iterations or the tolerance, or move z off the spectrum"
+            )
+        names = named(len(failed), self._names(failed))
+        count = f"{len(failed)} of {len(self.z)} shifts failed"
+        return f"{count} by the method {self.method!r}, {names}: {cause}"
 
     @property
     def is_not_finite(self) -> bool:
         """Whether NaN came out of the operator."""
         return bool(np.isnan(np.asarray(self.relative_residual)).any())
 
-    def _named(self, failed: np.ndarray) -> str:
-        """Return the first few shifts that failed, with their residuals."""
+    @property
+    def is_on_spectrum(self) -> bool:
+        """Whether a z has failed that no iteration would mend."""
+        residual = np.asarray(self.relative_residual)
+        is_far = residual > np.finfo(residual.dtype).eps ** 0.25
+        return bool(self.is_exhausted) and bool(np.any(is_far & ~self.converged))
+
+    def _names(self, failed: np.ndarray) -> Iterator[str]:
         z, residual = np.asarray(self.z), np.asarray(self.relative_residual)
-        names = [f"z = {z[i]:.6g} (residual {residual[i]:.1e})" for i in failed[:SHOWN]]
-        if len(failed) > SHOWN:
-            names.append(f"and {len(failed) - SHOWN} more")
-        return f"{len(failed)} of {len(z)} shifts failed, {', '.join(names)}"
+        return (f"z = {z[i]:.6g} (residual {residual[i]:.1e})" for i in failed)
 
 
 def greens_function(
@@ -78,16 +110,14 @@ def greens_function(
     *,
     column: Any,
     row: Any = None,
+    method: MethodName = "auto",
     tolerance: float = 1e-10,
     max_iterations: int | None = None,
     true_residuals: bool = False,
     derivative: DerivativeRoute = "auto",
-    on_failure: Literal["raise", "return"] = "raise",
+    on_failure: OnFailure = "raise",
 ) -> GreensFunction:
-    r"""Return G_ij(z) for all z from one Krylov space of H and column j.
-
-    Reduced shifted conjugate gradients (arXiv:1607.03992) in a form that breaks down
-    for no Hermitian H; see `physml.solvers.shifted_recurrence`.
+    r"""Return G_ij(z) for all z and one column j.
 
     Parameters
     ----------
@@ -100,16 +130,26 @@ def greens_function(
         j: a site from 0 to n - 1, or a vector of shape (n,) of floating dtype.
     row
         i: a site; several, (m,); a vector u, (n,), or several, (m, n), each for
-        <u| = conj(u)^T. By default the column: G_jj needs no elements of the Lanczos
-        vectors and errs by about the residual squared.
+        <u| = conj(u)^T. By default the column: G_jj then errs by the residual squared
+        for "krylov", and costs half of the products for "kernel_polynomial".
+    method
+        "krylov": one Lanczos process for all z (reduced shifted conjugate gradients,
+        arXiv:1607.03992, in a form that breaks down for no Hermitian H; see
+        `physml.solvers.shifted_recurrence`); "kernel_polynomial": one Chebyshev series
+        for all z, which must be off the interval that holds the spectrum; "recursive":
+        two sweeps over the slices of a block tridiagonal H; "dense": all eigenvectors;
+        "auto": whichever should cost least, and "krylov" inside of jit.
     tolerance
-        A z is done when its relative residual is at or below this.
+        A z is done when its relative residual is at or below this: of "krylov" that of
+        the recurrence, of "recursive" the true one, of "dense" an estimate, of
+        "kernel_polynomial" a bound with rounding in it.
     max_iterations
         Applications of H at most; by default 10 n, but from 10 000 to 100 000.
     true_residuals
         Whether to make the solutions again in full and to measure their residuals: n
-        times the work for each z. For the row that is the column the solutions end
-        within a chunk, the elements after it: their residuals are smaller still.
+        times the work for each z. For the row that is the column the solutions of
+        "krylov" end within a chunk, the elements after it: their residuals are smaller
+        still.
     derivative
         How `value` is pulled back to the floating leaves of H (for changes that keep H
         Hermitian), z, and vectors given as row and column, in reverse mode alone:
@@ -117,7 +157,7 @@ def greens_function(
         (dG = G dH G with full solutions: n times the work for each z, the best for few
         z very near to the spectrum), "lanczos" (the adjoint of the recurrence: see its
         limits in `physml.solvers.lanczos_adjoint`), or "auto", the cheaper one of the
-        first two.
+        first two, and "resolvent" where the method is "recursive" or "dense".
     on_failure
         Whether a z that has not converged raises, or is told by the result alone.
 
@@ -134,7 +174,7 @@ def greens_function(
     TypeError
         In forward mode (jvp, jacfwd).
     RunFailure
-        If the limit on iterations was reached; the message names the z.
+        If a z has not converged; the message names it, with its residual.
 
     Examples
     --------
@@ -145,27 +185,36 @@ def greens_function(
     -0.3333
     """
     operator = as_operator(operator)
-    if max_iterations is None:
-        max_iterations = int(np.clip(10 * operator.size, *DEFAULT_ITERATIONS))
-    _require_limits(tolerance, max_iterations, on_failure)
+    require_on_failure(on_failure)
+    limit = checked_limit(operator.size, max_iterations)
+    problem = element_problem(operator, z, row, column, tolerance)
     if not is_traced(operator):
         require_hermitian(operator)
-    wanted = wanted_elements(operator, z, row, column)
-    shifts, start = wanted.shifts, wanted.column
-    limits: dict[str, Any] = {"tolerance": tolerance, "max_iterations": max_iterations}
+    chosen = choose_method(method, problem, max_iterations=limit)
+    options: dict[str, Any] = {
+        "tolerance": tolerance,
+        "max_iterations": limit,
+        "method": chosen.solver,
+    }
     found = resolvent_elements(
-        operator, shifts, start, wanted.rows, derivative=derivative, **limits
+        operator,
+        problem.z,
+        problem.column,
+        problem.rows,
+        derivative=derivative,
+        **options,
     )
     again = None
     if true_residuals:
-        again = recomputed_residuals(operator, shifts, start, **limits)
+        again = recomputed_residuals(operator, problem.z, problem.column, **options)
     result = GreensFunction(
-        value=found.value[:, 0] if wanted.is_one_row else found.value,
+        value=found.value[:, 0] if problem.is_one_row else found.value,
         relative_residual=found.relative_residual,
         converged=found.is_converged,
         num_iterations=found.num_steps,
-        z=shifts,
+        z=problem.z,
         is_exhausted=found.has_ended,
+        method=chosen.name,
         true_residual=again,
     )
     if on_failure == "raise":
@@ -178,15 +227,6 @@ def raise_on_failure(result: GreensFunction) -> None:
     if is_traced(result) or np.all(result.converged):
         return
     sentence = f"The Green's function: {result.outcome}."
-    if result.is_exhausted and not result.is_not_finite:
+    if result.is_on_spectrum and not result.is_not_finite:
         raise ValueError(sentence)
     raise RunFailure(sentence)
-
-
-def _require_limits(tolerance: float, max_iterations: int, on_failure: str) -> None:
-    if not tolerance > 0:
-        raise expected("a tolerance > 0", tolerance, "1e-10 is the default")
-    if max_iterations < 1:
-        raise expected("max_iterations >= 1", max_iterations, "10 000 is the default")
-    if on_failure not in ("raise", "return"):
-        raise expected("'raise' or 'return'", repr(on_failure), "choose one of the two")

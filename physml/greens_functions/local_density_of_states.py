@@ -9,9 +9,10 @@ each site has one state.
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +21,13 @@ import numpy as np
 from physml.failures import RunFailure
 from physml.greens_functions.map_problem import map_problem
 from physml.greens_functions.method_choice import MethodName, choose_method
+from physml.greens_functions.outcomes import (
+    NOT_FINITE,
+    NOT_INSIDE,
+    OnFailure,
+    named,
+    require_on_failure,
+)
 from physml.greens_functions.rounds import (
     MapSnapshot,
     Observer,
@@ -29,6 +37,8 @@ from physml.greens_functions.rounds import (
 from physml.operators import as_operator
 from physml.parallel import SERIAL, Communicator
 from physml.tracing import is_traced
+
+DIRECT = ("recursive", "dense")
 
 
 @partial(
@@ -40,6 +50,7 @@ from physml.tracing import is_traced
         "relative_residual",
         "converged",
         "num_iterations",
+        "tolerance",
     ],
     meta_fields=["method"],
 )
@@ -53,7 +64,39 @@ class LocalDensityOfStates:
     relative_residual: jax.Array  # see `tolerance`, of the same shape
     converged: jax.Array  # of the same shape
     num_iterations: jax.Array  # of the same shape; 0 for direct methods
+    tolerance: jax.Array  # that was asked for, ()
     method: str  # which was used
+
+    @property
+    def outcome(self) -> str:
+        """How it went, in words; where elements have failed, which, and what to do."""
+        failed = np.argwhere(~np.asarray(self.converged))
+        residual, most = np.asarray(self.relative_residual), np.max(self.num_iterations)
+        if not len(failed):
+            return f"converged: {residual.size} elements in at most {most} iterations"
+        if np.isnan(residual).any():
+            cause = NOT_FINITE
+        elif self.method in DIRECT:
+            cause = "rounding allows no less; raise the tolerance or the broadening"
+        elif np.isinf(residual).any():
+            cause = NOT_INSIDE
+        else:
+            cause = (
+                f"still above the tolerance after {most} iterations; raise "
+                "max_iterations, the tolerance or the broadening"
+            )
+        count = f"{len(failed)} of {residual.size} elements of the map are not known"
+        how = f"to {float(self.tolerance):.0e} by the method {self.method!r}"
+        names = named(len(failed), self._names(failed))
+        return f"{count} {how}, {names}: {cause}"
+
+    def _names(self, failed: np.ndarray) -> Iterator[str]:
+        energies, residual = np.asarray(self.energies), self.relative_residual
+        return (
+            f"energy {energies[k]:.6g} at site {self.sites[i]} "
+            f"(residual {residual[k, i]:.1e})"
+            for k, i in failed
+        )
 
 
 def local_density_of_states(
@@ -69,12 +112,12 @@ def local_density_of_states(
     batch: int | None = None,
     observer: Observer | None = None,
     snapshot: MapSnapshot | None = None,
-    on_failure: Literal["raise", "return"] = "raise",
+    on_failure: OnFailure = "raise",
 ) -> LocalDensityOfStates:
     """Return the local density of states at all energies and sites.
 
     Differentiable in reverse mode with respect to the operator, the energies and the
-    broadening by the methods "recursive", "dense" and "krylov".
+    broadening by all methods.
 
     Parameters
     ----------
@@ -90,7 +133,7 @@ def local_density_of_states(
     method
         "recursive": two sweeps over slices, for chains and strips; "dense": all
         eigenvectors; "krylov": a Lanczos process for each site; "kernel_polynomial":
-        as many Chebyshev moments of each site as the broadening needs; "auto":
+        a Chebyshev series for each site, as long as the broadening needs; "auto":
         whichever costs least.
     tolerance
         An element has converged if its relative residual is at or below this: that of
@@ -98,7 +141,8 @@ def local_density_of_states(
         of the vector (z - H)^-1 e_i, since G_ii errs by so much, over the broadening.
         By default 1e-10 in float64, 1e-3 in float32.
     max_iterations
-        Steps of a Lanczos process at most. By default 10 n, and no more than 100 000.
+        Products with H for each site at most, of "krylov" and "kernel_polynomial"; by
+        default 10 n, but from 10 000 to 100 000.
     communicator
         The ranks over which energies (or sites) are divided.
     batch
@@ -123,7 +167,8 @@ def local_density_of_states(
         For sites that are not there, a broadening that is not positive, wrong shapes,
         NaN, a snapshot of another map.
     RunFailure
-        If an element has not converged, or the observer has ended the map.
+        If elements have not converged: the message names the first of them. Also if
+        the observer has ended the map.
 
     Examples
     --------
@@ -133,6 +178,7 @@ def local_density_of_states(
     >>> [round(float(x), 3) for x in found.values[0]]  # about 1 / (2 pi eta)
     [1.596, 1.596]
     """
+    require_on_failure(on_failure)
     problem = map_problem(as_operator(operator), energies, broadening, sites, tolerance)
     chosen = choose_method(method, problem, max_iterations=max_iterations)
     if is_traced(problem):
@@ -155,23 +201,15 @@ def local_density_of_states(
         rows.relative_residual,
         rows.converged,
         rows.num_iterations,
+        problem.tolerance,
         chosen.name,
     )
     if on_failure == "raise":
-        _raise_on_failure(result, problem.tolerance)
+        raise_on_failure(result)
     return result
 
 
-def _raise_on_failure(result: LocalDensityOfStates, tolerance: jax.Array) -> None:
-    if is_traced(result.converged) or np.all(result.converged):
-        return
-    failed = np.argwhere(~np.asarray(result.converged))
-    k, i = failed[0]
-    residual = np.asarray(result.relative_residual)
-    raise RunFailure(
-        f"{len(failed)} of {residual.size} elements of the map are not known "
-        f"to {tolerance:.0e}, the first at energy {result.energies[k]:.6g} and site "
-        f"{result.sites[i]} with a residual of {residual[k, i]:.1e} by the method "
-        f"{result.method!r}: raise the tolerance or the broadening, or look for NaN or "
-        "infinity in the operator."
-    )
+def raise_on_failure(result: LocalDensityOfStates) -> None:
+    """Raise unless all elements have converged; inside of jit that is not known yet."""
+    if not is_traced(result) and not np.all(result.converged):
+        raise RunFailure(f"The local density of states: {result.outcome}.")

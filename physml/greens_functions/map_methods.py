@@ -1,8 +1,9 @@
-"""The ways to compute a map of local densities of states, a row at a time.
+"""The ways to compute Green's functions: maps a row at a time, and single elements.
 
-A method computes rows of the map for some of its items: for energies all wanted sites
-(the direct methods), or for sites all energies (one Krylov or Chebyshev space each).
-It is a pytree, so that parts of it may be arrays.
+A method computes rows of a map of local densities for some of its items: for energies
+all wanted sites (the direct methods), or for sites all energies (one Krylov or
+Chebyshev space each); and it knows the solver of single elements. It is a pytree, so
+that parts of it may be arrays.
 """
 
 from dataclasses import dataclass
@@ -15,13 +16,15 @@ import numpy as np
 
 from physml.greens_functions.map_problem import MapProblem
 from physml.operators import LinearOperator
-from physml.solvers.block_tridiagonal import (
-    SliceOrder,
-    block_tridiagonal,
+from physml.solvers.block_tridiagonal import SliceOrder, block_tridiagonal
+from physml.solvers.block_tridiagonal_solution import recursive_elements
+from physml.solvers.chebyshev_resolvent import chebyshev_elements
+from physml.solvers.eigenvector_sum import dense_diagonal_resolvent, dense_elements
+from physml.solvers.resolvent_elements import (
+    KRYLOV,
+    ResolventMethod,
+    resolvent_elements,
 )
-from physml.solvers.eigenvector_sum import dense_diagonal_resolvent
-from physml.solvers.kernel_polynomial import chebyshev_moments, chebyshev_resolvent
-from physml.solvers.resolvent_elements import resolvent_elements
 from physml.solvers.selected_inversion import (
     BATCH_BYTES,
     recursive_diagonal_resolvent,
@@ -50,6 +53,11 @@ class MapMethod(Protocol):
     name: ClassVar[str]
     items: ClassVar[Items]  # what a row is for
 
+    @property
+    def solver(self) -> ResolventMethod:
+        """How it computes single elements."""
+        ...
+
     def batch(self, problem: MapProblem) -> int:
         """Return how many rows are best done together."""
         ...
@@ -68,6 +76,11 @@ class Recursive:
 
     name: ClassVar[str] = "recursive"
     items: ClassVar[Items] = "energies"
+
+    @property
+    def solver(self) -> ResolventMethod:
+        """How it computes single elements."""
+        return ResolventMethod(recursive_elements, self.order)
 
     def batch(self, problem: MapProblem) -> int:
         """Return as many energies as their self-energies fit into memory."""
@@ -88,6 +101,11 @@ class Dense:
 
     name: ClassVar[str] = "dense"
     items: ClassVar[Items] = "energies"
+
+    @property
+    def solver(self) -> ResolventMethod:
+        """How it computes single elements."""
+        return ResolventMethod(dense_elements)
 
     def batch(self, problem: MapProblem) -> int:
         """Return all energies: the diagonalization is done for all of them."""
@@ -119,6 +137,11 @@ class Krylov:
     name: ClassVar[str] = "krylov"
     items: ClassVar[Items] = "sites"
 
+    @property
+    def solver(self) -> ResolventMethod:
+        """How it computes single elements."""
+        return KRYLOV
+
     def batch(self, problem: MapProblem) -> int:
         """Return how many sites have their vectors in memory together."""
         return min(KRYLOV_SITES, sites_in_memory(problem.operator))
@@ -149,17 +172,22 @@ class Krylov:
 @partial(
     jax.tree_util.register_dataclass,
     data_fields=["interval"],
-    meta_fields=["num_moments"],
+    meta_fields=["max_iterations"],
 )
 @dataclass(frozen=True)
 class KernelPolynomial:
-    """Chebyshev moments of each site, as many as the broadening needs."""
+    """A Chebyshev series for each site, as long as the broadening needs."""
 
     interval: SpectralInterval
-    num_moments: int
+    max_iterations: int
 
     name: ClassVar[str] = "kernel_polynomial"
     items: ClassVar[Items] = "sites"
+
+    @property
+    def solver(self) -> ResolventMethod:
+        """How it computes single elements."""
+        return ResolventMethod(chebyshev_elements, self.interval)
 
     def batch(self, problem: MapProblem) -> int:
         """Return how many sites have their vectors in memory together."""
@@ -167,14 +195,20 @@ class KernelPolynomial:
 
     def rows(self, problem: MapProblem, items: jax.Array) -> Rows:
         """Compute G_ii for the sites."""
-        moments = chebyshev_moments(
+        found = resolvent_elements(
             problem.operator,
+            problem.z,
             _unit_vectors(problem, items),
-            self.interval,
-            num_moments=self.num_moments,
+            tolerance=problem.tolerance,
+            max_iterations=self.max_iterations,
+            method=self.solver,
         )
-        found = chebyshev_resolvent(moments, problem.z, self.interval)
-        return _rows(problem, *found, num_iterations=-(-self.num_moments // 2))
+        return Rows(
+            found.value[..., 0],
+            found.relative_residual,
+            found.is_converged,
+            found.num_steps,
+        )
 
 
 def sites_in_memory(operator: LinearOperator) -> int:
@@ -188,13 +222,7 @@ def _unit_vectors(problem: MapProblem, items: jax.Array) -> jax.Array:
     return jax.nn.one_hot(sites, operator.size, dtype=dtype)
 
 
-def _rows(
-    problem: MapProblem,
-    green: jax.Array,
-    residual: jax.Array,
-    *,
-    num_iterations: int = 0,
-) -> Rows:
+def _rows(problem: MapProblem, green: jax.Array, residual: jax.Array) -> Rows:
+    """Return the rows of a direct method."""
     converged = (residual <= problem.tolerance) & jnp.isfinite(green)
-    steps = jnp.full(green.shape, num_iterations, jnp.int32)
-    return Rows(green, residual, converged, steps)
+    return Rows(green, residual, converged, jnp.zeros(green.shape, jnp.int32))

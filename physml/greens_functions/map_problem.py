@@ -22,6 +22,26 @@ class MapProblem(NamedTuple):
     sites: jax.Array  # (num_sites,)
     tolerance: jax.Array
 
+    @property
+    def num_columns(self) -> int:
+        """How many Krylov spaces are needed."""
+        return len(self.sites)
+
+    @property
+    def num_rows(self) -> int:
+        """How many elements there are in a column."""
+        return 1
+
+    @property
+    def is_diagonal(self) -> bool:
+        """Whether each row is its column."""
+        return True
+
+    @property
+    def num_level_terms(self) -> float:
+        """How many terms all sums over levels have together: one sum for each site."""
+        return float(self.operator.size**2 * len(self.z))
+
 
 def map_problem(
     operator: LinearOperator,
@@ -54,7 +74,7 @@ def map_problem(
             "levels of a finite system are lines without it; take a few level spacings"
         )
         raise expected("a broadening > 0", f"{np.min(broadening)}", cure)
-    if tolerance is not None and not tolerance > 0:
+    if tolerance is not None and not 0 < tolerance < math.inf:
         raise expected("a tolerance > 0", tolerance, "1e-10 is the default")
     if not is_traced(operator):
         with jax.ensure_compile_time_eval():

@@ -1,4 +1,4 @@
-"""Which method computes a map of local densities of states in the shortest time.
+"""Which method computes a map or an element in the shortest time.
 
 The model counts what each method does most of, times the measured cost of one of them
 on one core, from `benchmarks/method_costs.py`. On other machines all change by about
@@ -9,9 +9,11 @@ several times cheaper than the others, and where it is wrong little is lost.
 from collections.abc import Mapping
 from typing import Literal
 
+import jax
 import numpy as np
 
 from physml.failures import expected
+from physml.greens_functions.element_problem import ElementProblem
 from physml.greens_functions.map_methods import (
     Dense,
     KernelPolynomial,
@@ -22,13 +24,15 @@ from physml.greens_functions.map_methods import (
 from physml.greens_functions.map_problem import MapProblem
 from physml.operators import DenseOperator, LinearOperator, SparseOperator
 from physml.solvers.block_tridiagonal import slice_order
-from physml.solvers.kernel_polynomial import num_moments_needed
+from physml.solvers.chebyshev_resolvent import resolvent_terms
+from physml.solvers.reduced_shifted_krylov import iteration_limit
 from physml.solvers.spectral_interval import SpectralInterval, spectral_interval
 from physml.tracing import is_traced
 
 MethodName = Literal["auto", "recursive", "dense", "krylov", "kernel_polynomial"]
 
-MOST_ITERATIONS = 100_000  # of Lanczos, by default, however large the operator is
+Problem = MapProblem | ElementProblem
+
 MOST_PRODUCTS = 20_000  # rows of a function whose matrix is found by applying it
 DENSE_BYTES = 2**31  # memory for three matrices of eigenvectors
 
@@ -50,7 +54,7 @@ COMPLEX = 3.0  # times real arithmetic
 
 
 def choose_method(
-    name: MethodName, problem: MapProblem, *, max_iterations: int | None = None
+    name: MethodName, problem: Problem, *, max_iterations: int | None = None
 ) -> MapMethod:
     """Return the method of a name; for "auto" the one that should cost least.
 
@@ -59,55 +63,58 @@ def choose_method(
     name
         Of the method.
     problem
-        Where the operator is traced, only methods that can be differentiated are
-        candidates for "auto".
+        Where it is traced, costs of iterations are not known: "auto" then takes a
+        direct method for a map, if its matrices fit into memory, and else "krylov".
     max_iterations
-        Of a Lanczos process.
+        Products with the operator at most; see `iteration_limit`.
 
     Raises
     ------
     ValueError
-        For an unknown name, or a method that needs to know what is traced.
+        For an unknown name or limit.
     """
+    limit = checked_limit(problem.operator.size, max_iterations)
     match name:
         case "recursive":
             return Recursive(slice_order(problem.operator))
         case "dense":
             return Dense()
         case "krylov":
-            return _krylov(problem, max_iterations)
+            return Krylov(limit, is_differentiated=is_traced(problem))
         case "kernel_polynomial":
-            return _kernel_polynomial(problem)
+            # the elements do not depend on the interval, as long as it is wide enough
+            operator = jax.lax.stop_gradient(problem.operator)
+            return KernelPolynomial(spectral_interval(operator), limit)
+        case "auto" if is_traced(problem):
+            return _for_traced(problem, limit)
         case "auto":
-            candidates = _candidates(problem, max_iterations)
-            if len(candidates) == 1:  # a traced one has no known cost
-                return candidates[0]
-            intervals = [
-                x.interval for x in candidates if isinstance(x, KernelPolynomial)
-            ]
-            interval = intervals[0] if intervals else None
-            return min(candidates, key=lambda x: seconds(x, problem, interval=interval))
+            return _cheapest(problem, limit)
         case _:
             raise expected("a method of MethodName", repr(name), "take 'auto'")
 
 
+def checked_limit(size: int, max_iterations: int | None) -> int:
+    """Return the limit on products with an operator, by default `iteration_limit`."""
+    limit = iteration_limit(size) if max_iterations is None else max_iterations
+    if limit < 1:
+        raise expected("max_iterations >= 1", limit, "leave it out")
+    return limit
+
+
 def seconds(
     method: MapMethod,
-    problem: MapProblem,
+    problem: Problem,
     costs: Mapping[str, float] = COSTS,
     *,
     interval: SpectralInterval | None = None,
 ) -> float:
-    """Return what a map should take on one core; see `operations`."""
+    """Return what it should take on one core; see `operations`."""
     done = {"call": 1.0} | operations(method, problem, interval=interval)
     return sum(costs[name] * count for name, count in done.items())
 
 
 def operations(
-    method: MapMethod,
-    problem: MapProblem,
-    *,
-    interval: SpectralInterval | None = None,
+    method: MapMethod, problem: Problem, *, interval: SpectralInterval | None = None
 ) -> dict[str, float]:
     """Return how often a method does each of what `COSTS` knows.
 
@@ -116,77 +123,86 @@ def operations(
     method
         With what it has found out about the problem.
     problem
-        The map.
+        The map, or the elements.
     interval
         What holds the spectrum, where that has been found out.
     """
-    n, num_energies = problem.operator.size, len(problem.z)
+    n, num_z = problem.operator.size, len(problem.z)
     is_complex = np.issubdtype(problem.operator.dtype, np.complexfloating)
     weight = COMPLEX if is_complex else 1.0
     match method:
         case Recursive(order):
-            slices = float(order.num_slices * num_energies)
+            slices = float(order.num_slices * num_z)
             if order.width == 1:
                 return {"scalar slice": slices}
             return {"slice": slices, "slice cubed": slices * order.width**3}
         case Dense():
             return {
                 "diagonalization": weight * n**3,
-                "eigenvector sum": float(n**2 * num_energies),
+                "eigenvector sum": problem.num_level_terms,
             }
         case Krylov(most, _):
             interval = interval or spectral_interval(problem.operator)
-            needed = _num_moments(problem, interval)
-            steps = len(problem.sites) * min(needed, n, most)
+            steps = problem.num_columns * min(_num_degrees(problem, interval), n, most)
             return {
-                "Lanczos step": weight * steps * n,
-                "shift": float(steps * num_energies),
+                "Lanczos step": float(weight * steps * n),
+                "shift": float(steps * num_z * problem.num_rows),
             }
-        case KernelPolynomial(_, num_moments):
-            moments = len(problem.sites) * num_moments
+        case KernelPolynomial(interval, most):
+            products = _num_degrees(problem, interval) // (1 + problem.is_diagonal)
+            steps = problem.num_columns * min(products, most)
             return {
-                "Chebyshev step": weight * moments / 2 * n,
-                "moment": float(moments * num_energies),
+                "Chebyshev step": float(weight * steps * n),
+                "moment": float(2 * steps * num_z * problem.num_rows),
             }
     raise expected("a known method", method, "count its operations here")
 
 
-def _candidates(problem: MapProblem, max_iterations: int | None) -> list[MapMethod]:
+def _cheapest(problem: Problem, limit: int) -> MapMethod:
+    """Return the method of the lowest cost."""
+    operator = problem.operator
+    with jax.ensure_compile_time_eval():
+        interval = spectral_interval(operator)
+    candidates: list[MapMethod] = [Krylov(limit)]
+    if _num_degrees(problem, interval) < limit:
+        candidates.append(KernelPolynomial(interval, limit))
+    if _fits_into_memory(operator):
+        candidates.append(Dense())
+    costs = [seconds(x, problem, interval=interval) for x in candidates]
+    # the order of the sites may take longer than a few elements
+    least = COSTS["scalar slice"] * operator.size * len(problem.z)
+    is_off_axis = bool(np.all(np.imag(problem.z) != 0))
+    if is_off_axis and least < min(costs) and _has_cheap_matrix(operator):
+        candidates.append(Recursive(slice_order(operator)))
+        costs.append(seconds(candidates[-1], problem))
+    return candidates[int(np.argmin(costs))]
+
+
+def _for_traced(problem: Problem, limit: int) -> MapMethod:
+    """Return what a derivative can be taken of, where costs need no numbers."""
+    if isinstance(problem, ElementProblem):
+        return Krylov(limit, is_differentiated=True)
     operator = problem.operator
     candidates: list[MapMethod] = []
-    if 3 * operator.size**2 * np.dtype(operator.dtype).itemsize <= DENSE_BYTES:
+    if _fits_into_memory(operator):
         candidates.append(Dense())
     if _has_cheap_matrix(operator):
         candidates.append(Recursive(slice_order(operator)))
-    if not is_traced(problem):  # else their costs are not known
-        candidates.append(_krylov(problem, max_iterations))
-        candidates.append(_kernel_polynomial(problem))
-    if not candidates:  # a traced function of many sites
-        candidates.append(_krylov(problem, max_iterations))
-    return candidates
+    if not candidates:
+        return Krylov(limit, is_differentiated=True)
+    return min(candidates, key=lambda x: seconds(x, problem))
 
 
-def _krylov(problem: MapProblem, max_iterations: int | None) -> Krylov:
-    if max_iterations is None:
-        max_iterations = min(10 * problem.operator.size, MOST_ITERATIONS)
-    if max_iterations < 1:
-        raise expected("max_iterations >= 1", max_iterations, "10 n is the default")
-    return Krylov(max_iterations, is_differentiated=is_traced(problem))
+def _num_degrees(problem: Problem, interval: SpectralInterval) -> int:
+    """Return the length of the Chebyshev series; a Krylov space needs no more."""
+    with jax.ensure_compile_time_eval():
+        terms = resolvent_terms(problem.z, interval)
+        return int(terms.num_degrees(problem.tolerance))
 
 
-def _kernel_polynomial(problem: MapProblem) -> KernelPolynomial:
-    if is_traced(problem):
-        raise expected(
-            "an operator and energies that are known",
-            "traced ones",
-            "take the method 'recursive' or 'dense' inside of jit and grad",
-        )
-    interval = spectral_interval(problem.operator)
-    return KernelPolynomial(interval, _num_moments(problem, interval))
-
-
-def _num_moments(problem: MapProblem, interval: SpectralInterval) -> int:
-    return num_moments_needed(np.asarray(problem.z), interval, float(problem.tolerance))
+def _fits_into_memory(operator: LinearOperator) -> bool:
+    num_bytes = np.dtype(operator.dtype).itemsize
+    return 3 * operator.size**2 * num_bytes <= DENSE_BYTES
 
 
 def _has_cheap_matrix(operator: LinearOperator) -> bool:

@@ -74,12 +74,14 @@ def peierls_phases(
     Raises
     ------
     ValueError
-        If the lattice has no plaquettes, or is a torus and the flux through it is not
-        an integer.
+        If the lattice has no plaquettes, the flux is not finite, or the lattice is a
+        torus and the flux through it is not an integer.
     TypeError
         If the flux through a torus is traced.
     """
     count = plaquettes_per_cell(geometry.crystal)
+    if not is_traced(flux) and not np.isfinite(flux).all():
+        raise expected("a finite flux", flux, "give it in flux quanta")
     if all(geometry.is_periodic[:2]):
         _require_integer(flux, count * int(np.prod(geometry.shape[:2])), geometry.shape)
     through_cell = count * jnp.asarray(flux, dtype)

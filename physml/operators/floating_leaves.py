@@ -33,10 +33,26 @@ class FloatingLeaves(NamedTuple):
         return jax.tree.map(jnp.zeros_like, self.leaves)
 
 
-def floating_leaves(operator: LinearOperator) -> FloatingLeaves:
-    """Take the leaves that may be differentiated out of an operator."""
+def floating_leaves(
+    operator: Any, wanted: tuple[bool, ...] | None = None
+) -> FloatingLeaves:
+    """Take the leaves that may be differentiated out of an operator, or any pytree.
+
+    Parameters
+    ----------
+    operator
+        The operator.
+    wanted
+        A bool for each of its leaves, by default all True: the cotangents of others are
+        zero without work.
+    """
     all_leaves, structure = jax.tree.flatten(operator)
-    marked = [i for i, leaf in enumerate(all_leaves) if _is_inexact(leaf)]
+    flags = (True,) * len(all_leaves) if wanted is None else wanted
+    marked = [
+        i
+        for i, (leaf, is_wanted) in enumerate(zip(all_leaves, flags, strict=True))
+        if is_wanted and _is_inexact(leaf)
+    ]
 
     def filled(others: list, leaves: Leaves) -> Any:
         for i, leaf in zip(marked, leaves, strict=True):
@@ -54,5 +70,7 @@ def _is_inexact(leaf: Any) -> bool:
     return jnp.issubdtype(jnp.result_type(leaf), jnp.inexact)
 
 
-def _no_cotangent(leaf: Any) -> np.ndarray:
+def _no_cotangent(leaf: Any) -> Any:
+    if _is_inexact(leaf):
+        return jnp.zeros_like(leaf)
     return np.zeros(jnp.shape(leaf), jax.dtypes.float0)

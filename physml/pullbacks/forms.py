@@ -6,10 +6,12 @@ pullback of a holomorphic map is the transpose of its derivative, without conjug
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial, wraps
 from typing import Any, Literal, get_args
 
 import jax
+import numpy as np
 from jax.custom_derivatives import SymbolicZero
 from jax.experimental import jet
 from jax.extend.core import Primitive
@@ -27,6 +29,7 @@ def with_pullback(
     forward: Callable[..., tuple] | None = None,
     *,
     name: str | None = None,
+    is_told_what_is_wanted: bool = False,
 ) -> Callable[..., Any]:
     r"""Attach a hand-written pullback to a function.
 
@@ -54,6 +57,11 @@ def with_pullback(
         residuals are the tuple of arguments.
     name
         What error sentences call the function; its own name if None.
+    is_told_what_is_wanted
+        Whether to call ``backward(arguments, cotangent, wanted)``, where `wanted` has a
+        bool for each leaf of the arguments: the others are constants, and whatever is
+        returned for them is dropped. Not together with `forward`, nor for
+        "both_modes".
 
     Returns
     -------
@@ -82,7 +90,14 @@ def with_pullback(
     called = name or str(getattr(function, "__name__", "the function"))
     save = forward or _save_arguments(function)
     custom = jax.custom_vjp(function)
-    custom.defvjp(save, backward)
+    if is_told_what_is_wanted:
+        custom.defvjp(
+            partial(_save_wanted, function),
+            partial(_pull_wanted, backward),
+            symbolic_zeros=True,
+        )
+    else:
+        custom.defvjp(save, backward)
     rule = multilinear.Multilinear(function, backward, save)
 
     @wraps(function)
@@ -114,6 +129,38 @@ def _save_arguments(function: Callable[..., Any]) -> Callable[..., tuple]:
         return function(*arguments), arguments
 
     return forward
+
+
+@jax.tree_util.register_static
+@dataclass(frozen=True)
+class _Wanted:
+    """Which leaves of the arguments have tangents."""
+
+    flags: tuple[bool, ...]
+
+
+def _save_wanted(function: Callable[..., Any], *arguments: Any) -> tuple:
+    """Take the arguments, of leaves that know whether they have tangents."""
+    leaves, structure = jax.tree.flatten(arguments)
+    values = jax.tree.unflatten(structure, [leaf.value for leaf in leaves])
+    wanted = _Wanted(tuple(bool(leaf.perturbed) for leaf in leaves))
+    return function(*values), (values, wanted)
+
+
+def _pull_wanted(
+    backward: Callable[..., tuple], kept: tuple[tuple, _Wanted], cotangent: Any
+) -> tuple:
+    arguments, wanted = kept
+    flags = jax.tree.unflatten(jax.tree.structure(arguments), wanted.flags)
+    return backward(arguments, jax.tree.map(_instantiated, cotangent), flags)
+
+
+def _instantiated(cotangent: Any) -> Any:
+    if not isinstance(cotangent, SymbolicZero):
+        return cotangent
+    if cotangent.dtype == jax.dtypes.float0:
+        return np.zeros(cotangent.shape, cotangent.dtype)
+    return jax.numpy.zeros(cotangent.shape, cotangent.dtype)
 
 
 def _arrays(arguments: tuple, name: str) -> tuple:

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from physml.failures import RunFailure
 from physml.hamiltonians.smeared_heisenberg import SmearedHeisenberg
 from physml.parallel import SERIAL, Communicator
 from physml.precision import enable_x64
@@ -58,7 +59,8 @@ def run_fit(
     ValueError
         If an option is out of its range; nothing is written then.
     RunFailure
-        If the run could not be finished.
+        If the run could not be finished, or the loss is above the noise of the
+        energies; all is written then.
     """
     started = time.monotonic()
     enable_x64()
@@ -82,6 +84,11 @@ def run_fit(
     result = run.perform(problem.fit)
     if communicator.is_root:
         _report(run, experiment, configuration, result)
+    if _is_above_noise(experiment, configuration, problem, result):
+        raise RunFailure(
+            "The loss is above the noise of the energies: a local minimum, or an "
+            "unfinished fit; raise --starts, --start-deviation or --steps."
+        )
     return result
 
 
@@ -116,15 +123,13 @@ def _report(
         np.asarray(predicted) / sites,
         couplings,
     )
-    floor = (configuration.noise / sites) ** 2
+    floor = _noise_floor(configuration)
     draw_fit_convergence(run.folder.path / "convergence.png", run.rows, floor)
     print_couplings(*couplings)
     coefficients = _compared_coefficients(hidden, learned)
     print(_what_is_compared(hidden, learned, coefficients["max_coefficient_error"]))
     error = float(np.abs(couplings[0] - couplings[1]).max())
     print(f"Largest error {error:.1e}; after {result.steps} steps {result.outcome}.")
-    if hidden.reach <= learned.reach:
-        _warn_above(floor, result.value, test.energies / sites)
     run.finish(
         {
             "hidden_couplings": couplings[0].tolist(),
@@ -140,13 +145,22 @@ def _report(
     )
 
 
-def _warn_above(noise: float, loss: float, energies: jax.Array) -> None:
-    """Say so if neither noise nor rounding explains the loss."""
-    if loss > 2 * noise + 1e-12 * float(jnp.mean(energies**2)):
-        print(
-            "The loss is above the noise of the energies: a local minimum, or an "
-            "unfinished fit. Raise --starts, --start-deviation or --steps."
-        )
+def _is_above_noise(
+    experiment: FitExperiment,
+    configuration: FitConfiguration,
+    problem: FitProblem,
+    result: MinimizeResult,
+) -> bool:
+    """Whether the model could be exact, and neither noise nor rounding explains it."""
+    if experiment.hidden.reach > result.parameters.reach:
+        return False
+    rounding = 1e-12 * float(jnp.mean(problem.regression.targets**2))
+    return result.value > 2 * _noise_floor(configuration) + rounding
+
+
+def _noise_floor(configuration: FitConfiguration) -> float:
+    """Return the loss that noise alone makes."""
+    return (configuration.noise / configuration.sites) ** 2
 
 
 def _padded(*rows: jax.Array) -> np.ndarray:

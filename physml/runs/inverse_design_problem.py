@@ -37,7 +37,9 @@ LATTICES: dict[LatticeName, Callable[[int], BravaisLattice]] = {
     "chain": chain,
     "square": lambda size: square(size, size),
 }
-PATIENCE = 50  # steps without a lower loss that end a stage
+PATIENCE = 30  # steps without a lower loss that end a stage
+IMPROVEMENT = 1e-6  # share of the loss by which it has to fall
+LARGEST = 1e6  # of all energies: beyond, float64 hardly sees the hopping
 NARROWING = 2.0  # of the broadening from one stage to the next
 
 
@@ -114,6 +116,12 @@ def inverse_design_problem(
 ) -> InverseDesignProblem:
     """Hide potentials, make their map, and set up the search."""
     _require_in_range(configuration)
+    stop_rules = StopRules(
+        target=configuration.target_gradient,
+        patience=PATIENCE,
+        improvement=IMPROVEMENT,
+        time_limit=configuration.time_limit,
+    )
     lattice = LATTICES[configuration.lattice](configuration.size)
     hamiltonian = tight_binding(lattice, boundary="open")
     hidden, start = _draw_potentials(configuration, lattice)
@@ -136,11 +144,7 @@ def inverse_design_problem(
         hidden_map,
         regression,
         _stages(configuration.steps, regression, broadenings),
-        StopRules(
-            target=configuration.target_gradient,
-            patience=PATIENCE,
-            time_limit=configuration.time_limit,
-        ),
+        stop_rules,
     )
 
 
@@ -231,11 +235,22 @@ def _require_in_range(configuration: InverseDesignConfiguration) -> None:
         raise expected("2 energies or more", configuration.energies, "raise --energies")
     for name in ("strength", "broadening", "first_broadening", "start_width"):
         value = getattr(configuration, name)
-        if not 0 < value < float("inf"):
-            raise expected(f"{name.replace('_', ' ')} > 0", value, "see --help")
+        if not 0 < value <= LARGEST:
+            raise expected(
+                f"a {name.replace('_', ' ')} > 0 and at most {LARGEST:g}",
+                value,
+                "its unit is the hopping",
+            )
     if configuration.first_broadening < configuration.broadening:
         raise expected(
             f"a first broadening of {configuration.broadening} or more, the map's own",
             configuration.first_broadening,
             "raise --first-broadening",
+        )
+    fewest = 2 * len(_broadenings(configuration))
+    if configuration.steps < fewest:
+        raise expected(
+            f"{fewest} steps or more, two for each broadening",
+            configuration.steps,
+            "raise --steps, or lower --first-broadening",
         )

@@ -271,9 +271,10 @@ class _LevelsComputation:
             for p, count, outcome in zip(parameters, iterations, outcomes, strict=True)
         )
         stage = information["stage"]
-        return LevelsSnapshot(
-            levels, None if stage is None else TrainingSnapshot(stage, state)
-        )
+        if stage is None:
+            return LevelsSnapshot(levels)
+        training = TrainingSnapshot(stage, state)
+        return LevelsSnapshot(levels, training)
 
 
 def _report(run: Run, experiment: LevelsExperiment, levels: list[Level]) -> None:

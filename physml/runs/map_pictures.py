@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import EllipseCollection
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from physml.runs.pictures import save_figure
 
@@ -54,6 +55,7 @@ def draw_map(
         for k, name in zip(shown, tops, strict=True):
             plot_plane(axes[name], positions, density.values[k, chosen])
             axes[name].set_title(f"E = {density.energies[k]:.3g}")
+        axes[tops[0]].set_ylabel("y (distance of neighbors)")
     plot_cuts(axes["cuts"], density, _cut_columns(experiment, density))
     figure.suptitle(experiment.title)
     save_figure(figure, path)
@@ -129,7 +131,8 @@ def plot_plane(axes: Axes, positions: np.ndarray, values: np.ndarray) -> None:
     axes.set_xlim(low[0], high[0])
     axes.set_ylim(low[1], high[1])
     axes.set_xlabel("x (distance of neighbors)")
-    axes.set_ylabel("y (distance of neighbors)")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(MaxNLocator(6, integer=True))
     axes.figure.colorbar(disks, ax=axes, label=DENSITY, extend="max", shrink=0.8)
 
 
@@ -150,7 +153,7 @@ def plot_cuts(axes: Axes, density: "DensityMap", columns: dict[str, int]) -> Non
         axes.plot(density.energies, density.values[:, column], label=label)
     axes.set_xlabel("E (energy)")
     axes.set_ylabel(DENSITY)
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(bottom=-0.03 * axes.get_ylim()[1])  # a curve of zeros is seen
     axes.legend(fontsize="small")
 
 

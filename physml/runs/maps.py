@@ -39,6 +39,8 @@ from physml.runs.ranks import say_on_root
 from physml.runs.run import Run, RunConfiguration, Standing, open_run
 from physml.solvers.spectral_interval import spectral_interval
 
+SHARPEST, BROADEST = 1e-8, 1e3  # broadening, as a share of all energies
+
 
 @dataclass(frozen=True, kw_only=True)
 class MapConfiguration(RunConfiguration):
@@ -109,7 +111,7 @@ class DensityMap:
     method: str
     max_relative_residual: float
     max_iterations: int
-    num_failed: int  # elements above the tolerance
+    num_failed: int  # elements above the tolerance, those of the tails included
 
     @property
     def sum_rule_errors(self) -> np.ndarray:
@@ -138,7 +140,8 @@ def run_map(
     ValueError
         If an option is out of its range; nothing is written then.
     RunFailure
-        If the run could not be finished.
+        If the run could not be finished, or an element is above the tolerance; all is
+        written then.
     """
     started = time.monotonic()
     enable_x64()
@@ -153,12 +156,22 @@ def run_map(
         started=started,
         communicator=communicator,
     )
-    what = f"{computation.num_steps} {computation.method.items}"
-    say_on_root(communicator, f"Method {computation.method.name}, row by row: {what}.")
+    say_on_root(communicator, computation.sentence)
     density = computation.density_map(run.perform(computation.compute))
     if communicator.is_root:
         _report(run, experiment, configuration, density)
+    if density.num_failed:
+        raise RunFailure(_shortfall(configuration, density))
     return density
+
+
+def _shortfall(configuration: MapConfiguration, density: DensityMap) -> str:
+    return (
+        f"{density.num_failed} elements of the map are above the tolerance of "
+        f"{configuration.tolerance:g}, the largest residual is "
+        f"{density.max_relative_residual:.1e}: raise --tolerance or --broadening, or "
+        "choose another --method; the map is written all the same."
+    )
 
 
 def _require_in_range(configuration: MapConfiguration) -> None:
@@ -169,10 +182,29 @@ def _require_in_range(configuration: MapConfiguration) -> None:
             configuration.energies,
             "try --energies -2.5 3 100",
         )
+    shown = configuration.shown_energies
+    if shown is not None and not (shown and np.isfinite(shown).all()):
+        raise expected("one finite energy or more to show", shown, "leave it out")
     if configuration.batch is not None and configuration.batch < 1:
         raise expected("a batch of 1 or more", configuration.batch, "leave it out")
     if configuration.time_limit is not None and not configuration.time_limit > 0:
         raise expected("a time limit > 0", configuration.time_limit, "leave it out")
+
+
+def _require_resolvable(broadening: float, reach: float) -> None:
+    """Refuse what float64 can't tell from a line or a constant, and what overflows."""
+    if not reach < np.inf:
+        raise expected(
+            "levels of finite size", "an overflow", "look for very large options"
+        )
+    low, high = SHARPEST * reach, BROADEST * reach
+    if not low <= broadening <= high:
+        raise expected(
+            f"a broadening from {low:.1e} to {high:.1e}, since levels and energies lie "
+            f"up to {reach:.2g} apart",
+            broadening,
+            "change --broadening or --energies",
+        )
 
 
 def _map_computation(
@@ -184,7 +216,7 @@ def _map_computation(
     lowest, highest, count = configuration.energies
     num_sites = experiment.lattice.num_sites
     wanted = configuration.sites
-    if wanted is not None and any(not 0 <= site < num_sites for site in wanted):
+    if wanted == () or any(not 0 <= site < num_sites for site in wanted or ()):
         raise expected(f"sites from 0 to {num_sites - 1}", wanted, "count from 0")
     problem = map_problem(
         experiment.operator,
@@ -196,6 +228,7 @@ def _map_computation(
     center, half_width = map(float, spectral_interval(experiment.operator))
     ends = center - half_width, center + half_width
     reach = max(abs(end - energy) for end in ends for energy in (lowest, highest))
+    _require_resolvable(configuration.broadening, reach)
     quadrature = tail_quadrature(lowest, highest, configuration.broadening, reach)
     problem = problem._replace(
         z=jnp.concatenate([problem.z, jnp.asarray(quadrature.z)])
@@ -218,6 +251,18 @@ class _MapComputation:
     def num_steps(self) -> int:
         """The number of rows."""
         return num_rows(self.method, self.problem)
+
+    @property
+    def sentence(self) -> str:
+        """What a row is, and how many there are."""
+        name, num_energies = self.method.name, self.configuration.energies[2]
+        if self.method.items == "sites":
+            return f"Method {name}, site by site: {self.num_steps}."
+        outside = self.num_steps - num_energies
+        return (
+            f"Method {name}, energy by energy: {num_energies} of the map, {outside} "
+            "for what lies outside of it."
+        )
 
     def compute(
         self,
@@ -323,18 +368,15 @@ def _report(
     resolution = resolution_error(spacing, configuration.broadening)
     error = float(np.abs(density.sum_rule_errors).max())
     print(
-        f"{len(density.energies)} energies, {len(density.sites)} sites by the method "
-        f"{density.method}: largest relative residual "
+        f"{len(density.energies)} energies at {len(density.sites)} sites: largest "
+        "relative residual "
         f"{density.max_relative_residual:.1e}.\n"
         f"Sum rule: states a site differ from 1 by at most {error:.1e}; energies "
         f"{spacing:.3g} apart allow {resolution:.1e} at a broadening of "
-        f"{configuration.broadening:g}."
+        f"{configuration.broadening:g}.\n"
+        f"Outside of the map's energies: up to {density.tails.max():.2g} of the one "
+        f"state of a site, most at site {density.sites[density.tails.argmax()]}."
     )
-    if density.num_failed:
-        print(
-            f"{density.num_failed} elements are not known to the tolerance: raise it "
-            "or the --broadening, or choose another --method."
-        )
     run.finish(
         {
             "method": density.method,

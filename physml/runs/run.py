@@ -12,6 +12,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, Self, TypeVar
 
+import jax
+import numpy as np
+
+from physml.failures import expected
 from physml.parallel import Communicator, CommunicatorName
 from physml.runs.folder import RunFolder, open_folder, versions
 from physml.runs.interruption import Interrupted, SignalFlag, watched_signals
@@ -53,6 +57,11 @@ class RunConfiguration:
     cores."""
     threads: int | None = None
     """Threads of each process. By default one for each core it may use."""
+
+    def __post_init__(self) -> None:
+        """Refuse a seed that JAX can't take."""
+        if not 0 <= self.seed < 2**63:
+            raise expected("a seed from 0 to 2^63 - 1", self.seed, "choose another")
 
     @classmethod
     def quick_defaults(cls) -> Self:
@@ -251,10 +260,12 @@ def open_run(
     Raises
     ------
     ValueError
-        If the folder holds another run, holds none to resume, or can't be written.
+        If an option is NaN or infinite, or the folder holds another run, holds none to
+        resume, or can't be written.
     CheckpointError
         If the checkpoint can't be used, or belongs to other options.
     """
+    _require_finite(configuration.comparable())
     communicator.require_agreement(asdict(configuration) | {"threads": None})
     folder = communicator.on_root(
         partial(open_folder, configuration.out, name, resume=configuration.resume)
@@ -266,6 +277,14 @@ def open_run(
     if configuration.resume:
         run.restore()
     return run
+
+
+def _require_finite(options: dict[str, Any]) -> None:
+    """Refuse what JSON can't hold; also where the computation does not look at it."""
+    for name, value in options.items():
+        numbers = [x for x in jax.tree.leaves(value) if isinstance(x, float)]
+        if not np.isfinite(numbers).all():
+            raise expected("finite numbers", f"{name} = {value}", "see --help")
 
 
 def _require_same(saved: dict[str, Any], given: dict[str, Any]) -> None:

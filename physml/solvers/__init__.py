@@ -6,17 +6,18 @@ from physml.solvers.block_tridiagonal import (
     block_tridiagonal,
     slice_order,
 )
+from physml.solvers.block_tridiagonal_solution import recursive_elements
+from physml.solvers.chebyshev_resolvent import chebyshev_elements
 from physml.solvers.combination import combination_energy, lowest_combination
 from physml.solvers.conjugate_gradient import conjugate_gradient
 from physml.solvers.diagonal_resolvent import DiagonalResolvent
 from physml.solvers.diagonalize import Levels, lowest_levels
 from physml.solvers.eigenvalues import eigenvalues
-from physml.solvers.eigenvector_sum import dense_diagonal_resolvent
+from physml.solvers.eigenvector_sum import dense_diagonal_resolvent, dense_elements
 from physml.solvers.fermi_poles import FermiPoles, fermi_poles
 from physml.solvers.kernel_polynomial import (
     chebyshev_density,
     chebyshev_moments,
-    chebyshev_resolvent,
     jackson_kernel,
     lorentz_kernel,
 )
@@ -29,11 +30,9 @@ from physml.solvers.rayleigh_ritz import (
     extended_rounding,
     rayleigh_ritz,
 )
-from physml.solvers.reduced_shifted_krylov import (
-    ShiftedElements,
-    reduced_shifted_krylov,
-)
+from physml.solvers.reduced_shifted_krylov import reduced_shifted_krylov
 from physml.solvers.selected_inversion import recursive_diagonal_resolvent
+from physml.solvers.shifted_elements import ShiftedElements
 from physml.solvers.spectral_interval import SpectralInterval, spectral_interval
 from physml.solvers.subspace import overlaps, project_out
 
@@ -49,11 +48,12 @@ __all__ = [
     "SpectralInterval",
     "block_tridiagonal",
     "chebyshev_density",
+    "chebyshev_elements",
     "chebyshev_moments",
-    "chebyshev_resolvent",
     "combination_energy",
     "conjugate_gradient",
     "dense_diagonal_resolvent",
+    "dense_elements",
     "eigenvalues",
     "extended_estimates",
     "extended_rounding",
@@ -67,6 +67,7 @@ __all__ = [
     "project_out",
     "rayleigh_ritz",
     "recursive_diagonal_resolvent",
+    "recursive_elements",
     "reduced_shifted_krylov",
     "slice_order",
     "solve_linear_systems",

@@ -11,7 +11,7 @@ cut into slices of w sites: a site is then joined to its own slice and the next 
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -124,6 +124,44 @@ def block_tridiagonal(operator: LinearOperator, order: SliceOrder) -> BlockTridi
     upper = upper.at[-1].set(0)
     lower = jnp.concatenate([lower[1:], jnp.zeros_like(lower[:1])])
     return BlockTridiagonal(diagonal, upper, lower, order)
+
+
+class Slice(NamedTuple):
+    """One slice and its way to a neighbor, blocks of shape (1, w, w), for scans."""
+
+    unit: jax.Array  # of the sites; zero where the slice is filled up
+    diagonal: jax.Array  # D_k; -1 where the slice is filled up
+    upper: jax.Array
+    lower: jax.Array
+
+
+def padded_slices(blocks: BlockTridiagonal, dtype: jnp.dtype) -> Slice:
+    """Prepare the blocks for scans: one axis for z, and filling that has an inverse."""
+    num_slices, width, _ = blocks.diagonal.shape
+    is_site = jnp.arange(num_slices * width) < blocks.order.sites.shape[0]
+    is_site = is_site.reshape(num_slices, width, 1)
+    eye = jnp.eye(width, dtype=dtype)[None]
+    unit = jnp.where(is_site, eye, 0)
+    diagonal = blocks.diagonal.astype(dtype) - (eye - unit)
+    ways = (x.astype(dtype)[:, None] for x in (blocks.upper, blocks.lower))
+    return Slice(unit[:, None], diagonal[:, None], *ways)
+
+
+def to_the_left(slices: Slice) -> Slice:
+    """Give to each slice the way to its left neighbor, U_k-1 and L_k-1."""
+    upper, lower = (jnp.roll(x, 1, 0) for x in (slices.upper, slices.lower))
+    return slices._replace(upper=upper, lower=lower)
+
+
+def inverted(matrix: jax.Array) -> jax.Array:
+    """Return the inverses of blocks, (..., w, w)."""
+    return 1 / matrix if matrix.shape[-1] == 1 else jnp.linalg.inv(matrix)
+
+
+def product(left: jax.Array, right: jax.Array) -> jax.Array:
+    """Return the product of blocks, (..., w, w), with others, (..., w, m)."""
+    # numbers are multiplied within a loop over z that also adds and inverts them
+    return left * right if left.shape[-1] == 1 else left @ right
 
 
 def _known(leaf: Any) -> Any:

@@ -20,8 +20,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from physml.operators.floating_leaves import FloatingLeaves, Leaves, floating_leaves
+from physml.operators.floating_leaves import FloatingLeaves, Leaves
 from physml.operators.linear_operator import LinearOperator
+from physml.solvers.chebyshev_resolvent import resolvent_terms
 from physml.solvers.resolvent_pullback import Cotangents, PullbackProblem, cast
 from physml.solvers.spectral_interval import SpectralInterval
 
@@ -79,12 +80,9 @@ def resolvent_series(
     z: jax.Array, cotangent: jax.Array, interval: SpectralInterval
 ) -> ResolventSeries:
     """Expand sum_z g_z / (z - H); z (num_z,), g (num_columns, num_z, num_rows)."""
-    center, width = (x.astype(z.dtype) for x in interval)
-    zeta = (z - center) / width
-    root = jnp.sqrt(zeta - 1) * jnp.sqrt(zeta + 1)  # its cut is [-1, 1]
-    factor = 2 / (root * width)
-    weight = factor[:, None, None] * jnp.moveaxis(cotangent, 1, 0)
-    return ResolventSeries(-jnp.log(zeta + root), weight)
+    terms = resolvent_terms(z, interval)
+    weight = 2 * terms.prefactor[:, None, None] * jnp.moveaxis(cotangent, 1, 0)
+    return ResolventSeries(terms.log_ratio, weight)
 
 
 def pull_by_series(
@@ -113,7 +111,7 @@ def _pull_elements(
     pullback to the leaves.
     """
     dtype = problem.columns.dtype
-    x = _ScaledOperator(floating_leaves(problem.operator), problem.operator, interval)
+    x = _ScaledOperator(problem.floating_leaves, problem.operator, interval)
     powers = series.powers(CHUNK)
 
     def source(coefficient: jax.Array, *_: jax.Array) -> jax.Array:
@@ -143,7 +141,7 @@ def _pull_diagonal(
     """
     column = problem.columns
     x = _ScaledOperator(
-        floating_leaves(problem.operator),
+        problem.floating_leaves,
         problem.operator,
         interval,
         not getattr(problem.operator, "is_hermitian_for_all_leaves", False),
@@ -186,12 +184,7 @@ class _ScaledOperator(NamedTuple):
     is_symmetric: bool = False  # whether cotangents of a dense H are to be, too
 
     def __call__(self, vector: jax.Array) -> jax.Array:
-        return self.scaled(self.operator(vector), vector)
-
-    def scaled(self, product: jax.Array, vector: jax.Array) -> jax.Array:
-        """Return X v from H v."""
-        center, width = (part.astype(vector.dtype) for part in self.interval)
-        return (product - center * vector) / width
+        return self.interval.mapped(self.operator(vector), vector)
 
     def apply_and_pull(
         self, here: jax.Array, adjoint: jax.Array
@@ -199,10 +192,14 @@ class _ScaledOperator(NamedTuple):
         """Return X t, X lambda, and the pullback of <lambda|H|t> to the leaves."""
         if not self.is_symmetric:
             product, pull = self.floating.apply_and_pull(here)
-            return self.scaled(product, here), self(adjoint), pull(adjoint.conj())
+            return (
+                self.interval.mapped(product, here),
+                self(adjoint),
+                pull(adjoint.conj()),
+            )
         both = jnp.stack([here, adjoint])
         products, pull = self.floating.apply_and_pull(both)
-        own, other = self.scaled(products, both)
+        own, other = self.interval.mapped(products, both)
         return own, other, pull(both[::-1] / 2)
 
     def leaves(self, state: "_State", column: jax.Array, first: jax.Array) -> Leaves:

@@ -18,11 +18,9 @@ from physml.solvers.linear_solution import (
     Iterated,
     LinearSolution,
     iterated,
-    norms_squared,
-    real_overlaps,
-    scaled,
     with_derivative,
 )
+from physml.solvers.vector_rows import norms_squared, real_overlaps, scaled_rows
 
 
 class _State(NamedTuple):
@@ -92,13 +90,13 @@ def _step(operator: LinearOperator, target: jax.Array, state: _State) -> _State:
     rounding = jnp.finfo(curvature.dtype).eps * state.largest * of_direction
     moves = state.goes_on & (curvature > rounding)
     length = jnp.where(moves, state.norm_squared / jnp.where(moves, curvature, 1), 0)
-    residual = state.residual - scaled(product, length)
+    residual = state.residual - scaled_rows(product, length)
     norm_squared = jnp.where(moves, norms_squared(residual), state.norm_squared)
     ratio = norm_squared / jnp.where(moves, state.norm_squared, 1)
     return _State(
-        solution=state.solution + scaled(state.direction, length),
+        solution=state.solution + scaled_rows(state.direction, length),
         residual=residual,
-        direction=residual + scaled(state.direction, jnp.where(moves, ratio, 0)),
+        direction=residual + scaled_rows(state.direction, jnp.where(moves, ratio, 0)),
         norm_squared=norm_squared,
         largest=jnp.maximum(
             state.largest, curvature / jnp.where(moves, of_direction, 1)

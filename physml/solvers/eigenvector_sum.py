@@ -31,6 +31,8 @@ import numpy as np
 
 from physml.operators import LinearOperator
 from physml.solvers.diagonal_resolvent import DiagonalResolvent
+from physml.solvers.shifted_elements import ShiftedElements, direct_elements
+from physml.solvers.vector_rows import row_elements
 
 
 class Spectrum(NamedTuple):
@@ -66,6 +68,54 @@ def dense_diagonal_resolvent(
     return DiagonalResolvent(*_sum(matrix, z))
 
 
+@jax.jit
+def dense_elements(
+    operator: LinearOperator,
+    shifts: jax.Array,
+    columns: jax.Array,
+    rows: jax.Array | None = None,
+    *,
+    tolerance: float | jax.Array = 1e-10,
+    max_iterations: int | jax.Array,
+) -> ShiftedElements:
+    """Return <u|(z - H)^-1|b> for all shifts, rows and columns, by diagonalizing H.
+
+    Parameters
+    ----------
+    operator, shifts, columns, rows, tolerance
+        As for `physml.solvers.reduced_shifted_krylov`.
+    max_iterations
+        Not used.
+
+    Returns
+    -------
+    The elements. Residuals are estimated as for `dense_diagonal_resolvent`.
+    """
+    del max_iterations
+    (levels, vectors), errors = _diagonalized(operator)
+    right = columns.astype(vectors.dtype) @ vectors.conj()  # <q|b>, (..., n)
+    left = right.conj()[..., None, :]
+    if rows is not None:
+        left = row_elements(rows, vectors.T).T  # <u|q>, (m, n)
+        left = jnp.expand_dims(left, tuple(range(columns.ndim - 1)))
+    inverse = _inverse_distances(shifts, levels)
+    weights = left.astype(inverse.dtype) * right[..., None, :].astype(inverse.dtype)
+    value = jnp.tensordot(inverse, weights, (1, -1))  # (num_z, ..., m)
+    squares = jnp.abs(inverse) ** 2 * errors[None]
+    squares = (jnp.abs(right) ** 2) @ squares.T  # (..., num_z)
+    norm = jnp.linalg.norm(columns, axis=-1)[..., None]
+    residual = jnp.sqrt(squares) / jnp.where(norm > 0, norm, 1)
+    is_finite = jnp.all(jnp.isfinite(levels))
+    return direct_elements(jnp.moveaxis(value, 0, -2), residual, tolerance, is_finite)
+
+
+def _diagonalized(operator: LinearOperator) -> tuple["Spectrum", jax.Array]:
+    """Return the spectrum, and |H q_m - lambda_m q_m|^2 of each level."""
+    matrix = operator(jnp.eye(operator.size, dtype=operator.dtype)).T
+    spectrum = Spectrum(*jnp.linalg.eigh(matrix))
+    return spectrum, _squared_errors(matrix, spectrum)
+
+
 Arrays = tuple[jax.Array, jax.Array]
 
 
@@ -82,8 +132,7 @@ def _sum_forward(
     weights = jnp.abs(vectors).T ** 2  # (n, n): level, site
     inverse = _inverse_distances(z, levels)
     values = jax.lax.complex(inverse.real @ weights, inverse.imag @ weights)
-    errors = matrix @ vectors - vectors * levels[None].astype(vectors.dtype)
-    squares = jnp.sum(jnp.abs(errors) ** 2, axis=0)[None] * jnp.abs(inverse) ** 2
+    squares = _squared_errors(matrix, spectrum)[None] * jnp.abs(inverse) ** 2
     return (values, jnp.sqrt(squares @ weights)), (spectrum, z)
 
 
@@ -126,6 +175,13 @@ def _middle(
 
 
 _sum.defvjp(_sum_forward, _sum_backward)
+
+
+def _squared_errors(matrix: jax.Array, spectrum: Spectrum) -> jax.Array:
+    """Return |H q_m - lambda_m q_m|^2 of each level."""
+    levels, vectors = spectrum
+    errors = matrix @ vectors - vectors * levels[None].astype(vectors.dtype)
+    return jnp.sum(jnp.abs(errors) ** 2, axis=0)
 
 
 def _inverse_distances(z: jax.Array, levels: jax.Array) -> jax.Array:

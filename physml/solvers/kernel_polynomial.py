@@ -13,19 +13,13 @@ with :math:`t_k = T_k(X) v`, two for each product with H, give at :math:`x = (E 
 .. math:: \rho(E) = \frac{1}{\pi a \sqrt{1 - x^2}}
           \Big[ g_0 \mu_0 + 2 \sum_{n=1}^{N-1} g_n \mu_n T_n(x) \Big] ;
 
-* the resolvent off the real axis, without a kernel: with :math:`\zeta = (z - c)/a`,
-  :math:`s = \sqrt{\zeta^2 - 1}` and :math:`\xi = 1/(\zeta + s)`, |xi| < 1,
-
-.. math:: \langle v | (z - H)^{-1} | v \rangle = \frac{1}{a s}
-          \Big[ \mu_0 + 2 \sum_{n=1}^{N-1} \xi^n \mu_n \Big] + \ldots , \qquad
-          \frac{\|r\|}{\|v\|} \le \frac{|\xi|^{N-1} + |\xi|^N}{|s|} ,
-
-  where r is the residual of the truncated solution.
+* the resolvent off the real axis: see `physml.solvers.chebyshev_resolvent`.
 
 A. Weisse, G. Wellein, A. Alvermann, H. Fehske, Rev. Mod. Phys. 78, 275 (2006).
 """
 
 import math
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -35,15 +29,9 @@ import numpy as np
 
 from physml.operators import LinearOperator
 from physml.solvers.spectral_interval import SpectralInterval
+from physml.solvers.vector_rows import norms_squared, real_overlaps
 
 EXCESS = 1e-6  # by which a moment may be larger than the first
-
-
-class ChebyshevResolvent(NamedTuple):
-    """Elements of the resolvent, and a bound of the residuals behind them."""
-
-    values: jax.Array  # (num_vectors, num_z)
-    relative_residual: jax.Array  # infinite if the spectrum leaves the interval
 
 
 @partial(jax.jit, static_argnames="num_moments")
@@ -73,7 +61,10 @@ def chebyshev_moments(
     jax.Array
         Real, shape (num_vectors, num_moments).
     """
-    apply = partial(_scaled_product, operator, interval)
+
+    def apply(vectors: jax.Array) -> jax.Array:
+        return interval.mapped(operator(vectors), vectors)
+
     step = partial(_chebyshev_step, apply)
     num_steps = -(-num_moments // 2)
     length = math.isqrt(num_steps - 1) + 1 if num_steps > 1 else 1
@@ -100,23 +91,12 @@ class _Pair(NamedTuple):
     following: jax.Array
 
 
-def _scaled_product(
-    operator: LinearOperator, interval: SpectralInterval, vectors: jax.Array
-) -> jax.Array:
-    center, scale = (x.astype(vectors.dtype) for x in interval)
-    return (operator(vectors) - center * vectors) / scale
-
-
 def _chebyshev_step(
-    apply: partial[jax.Array], pair: _Pair, _: None
+    apply: Callable[[jax.Array], jax.Array], pair: _Pair, _: None
 ) -> tuple[_Pair, tuple[jax.Array, jax.Array]]:
     t, following = pair
-    overlaps = _real_overlaps(t, t), _real_overlaps(following, t)
+    overlaps = norms_squared(t), real_overlaps(following, t)
     return _Pair(following, 2 * apply(following) - t), overlaps
-
-
-def _real_overlaps(left: jax.Array, right: jax.Array) -> jax.Array:
-    return jnp.sum((left.conj() * right).real, axis=-1)
 
 
 def jackson_kernel(num_moments: int) -> np.ndarray:
@@ -173,59 +153,3 @@ def chebyshev_density(
     waves = weights[:, None] * jnp.cos(n[:, None] * angle[None])
     scale = jnp.where(is_inside, jnp.pi * half_width * jnp.sin(angle), jnp.inf)
     return moments @ (waves / scale[None])
-
-
-@jax.jit
-def chebyshev_resolvent(
-    moments: jax.Array, z: jax.Array, interval: SpectralInterval
-) -> ChebyshevResolvent:
-    """Return <v|(z - H)^-1|v> for each vector and z.
-
-    Parameters
-    ----------
-    moments
-        Of vectors of norm 1, shape (num_vectors, num_moments).
-    z
-        Complex, off the interval, shape (num_z,).
-    interval
-        That of the moments.
-    """
-    center, half_width = interval
-    zeta = (z - center.astype(z.dtype)) / half_width.astype(z.dtype)
-    s = jnp.sqrt(zeta - 1) * jnp.sqrt(zeta + 1)  # the root with |zeta + s| > 1
-    xi = 1 / (zeta + s)
-    n = jnp.arange(moments.shape[-1], dtype=moments.dtype)
-    decay, angle = jnp.log(jnp.abs(xi)), jnp.angle(xi)
-    size = jnp.exp(n[:, None] * decay[None])  # (num_moments, num_z)
-    phase = n[:, None] * angle[None]
-    weights = jnp.where(n == 0, 1.0, 2.0)[:, None]
-    real = moments @ (weights * size * jnp.cos(phase))
-    imaginary = moments @ (weights * size * jnp.sin(phase))
-    values = jax.lax.complex(real, imaginary) / (s * half_width.astype(z.dtype))[None]
-    rounding = len(n) * jnp.finfo(n.dtype).eps  # of the recurrence of t_k
-    bound = size[-1] * (1 + jnp.abs(xi)) / jnp.abs(s) + rounding
-    largest = jnp.max(jnp.abs(moments), axis=-1)
-    is_inside = largest <= (1 + EXCESS) * moments[:, 0]
-    residual = jnp.where(is_inside[:, None], bound[None], jnp.inf)
-    return ChebyshevResolvent(values, residual)
-
-
-def num_moments_needed(
-    z: np.ndarray, interval: SpectralInterval, tolerance: float
-) -> int:
-    """Return how many moments bring the bound of all residuals to the tolerance.
-
-    Parameters
-    ----------
-    z
-        Complex, off the interval, shape (num_z,).
-    interval
-        That of the moments.
-    tolerance
-        The largest relative residual.
-    """
-    zeta = (np.asarray(z) - float(interval.center)) / float(interval.half_width)
-    s = np.sqrt(zeta - 1) * np.sqrt(zeta + 1)
-    xi = np.abs(1 / (zeta + s))
-    needed = np.log(tolerance * np.abs(s) / (1 + xi)) / np.log(xi)
-    return max(2, int(np.ceil(needed.max())) + 2)

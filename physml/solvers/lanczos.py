@@ -18,9 +18,14 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from physml.operators.linear_operator import LinearOperator
+from physml.solvers.vector_rows import (
+    norms_squared,
+    real_overlaps,
+    row_elements,
+    scaled_rows,
+)
 
 ROUNDING_LEVEL = 4.0  # |b_k+1| below this times eps (|a_k| + b_k) is zero to rounding
 
@@ -49,7 +54,7 @@ def lanczos_start(columns: jax.Array) -> tuple[LanczosState, jax.Array]:
     norm = jnp.linalg.norm(columns, axis=-1)
     is_valid = norm > 0
     inverse = 1 / jnp.where(is_valid, norm, jnp.ones_like(norm))
-    current = _scaled(columns, inverse)
+    current = scaled_rows(columns, inverse)
     zero = jnp.zeros_like(norm)
     return LanczosState(jnp.zeros_like(current), current, zero, is_valid), norm
 
@@ -88,40 +93,16 @@ def _lanczos_step(
     operator: LinearOperator, rows: jax.Array | None, state: LanczosState, _: None
 ) -> tuple[LanczosState, LanczosSteps]:
     previous, v, b, is_valid = state
-    w = operator(v) - _scaled(previous, b)
-    a = _real_overlap(v, w)
-    w = w - _scaled(v, a)
-    b_next = jnp.sqrt(_real_overlap(w, w))
+    w = operator(v) - scaled_rows(previous, b)
+    a = real_overlaps(v, w)
+    w = w - scaled_rows(v, a)
+    b_next = jnp.sqrt(norms_squared(w))
     rounding = ROUNDING_LEVEL * jnp.finfo(b.dtype).eps * (jnp.abs(a) + b)
     goes_on = is_valid & ~(b_next <= rounding)  # NaN goes on and is seen
     inverse = jnp.where(goes_on, 1 / jnp.where(goes_on, b_next, 1.0), 0.0)
     least = jnp.finfo(b.dtype).tiny ** 0.25  # so that its inverse squared is finite
     coupling = jnp.where(goes_on, b_next, jnp.maximum(rounding, least))
-    steps = LanczosSteps(a, coupling, is_valid, row_elements(rows, v), b)
+    elements = None if rows is None else row_elements(rows, v)
+    steps = LanczosSteps(a, coupling, is_valid, elements, b)
     b_next = jnp.where(goes_on, b_next, 0.0)
-    return LanczosState(v, _scaled(w, inverse), b_next, goes_on), steps
-
-
-def row_elements(rows: jax.Array | None, vectors: jax.Array) -> jax.Array | None:
-    """Return <u_m|v> of sites or vectors u, shape (..., m)."""
-    if rows is None:
-        return None
-    if jnp.issubdtype(rows.dtype, jnp.integer):
-        return vectors[..., rows]
-    dtype = np.promote_types(rows.dtype, vectors.dtype)
-    return vectors.astype(dtype) @ rows.conj().T.astype(dtype)
-
-
-def _scaled(vectors: jax.Array, factor: jax.Array) -> jax.Array:
-    """Multiply each vector by its real factor."""
-    factor = factor[..., None]
-    if jnp.iscomplexobj(vectors):
-        return jax.lax.complex(vectors.real * factor, vectors.imag * factor)
-    return vectors * factor
-
-
-def _real_overlap(left: jax.Array, right: jax.Array) -> jax.Array:
-    """Return Re <left|right>."""
-    if jnp.iscomplexobj(left):
-        return jnp.sum(left.real * right.real + left.imag * right.imag, axis=-1)
-    return jnp.sum(left * right, axis=-1)
+    return LanczosState(v, scaled_rows(w, inverse), b_next, goes_on), steps

@@ -36,7 +36,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from physml.operators.floating_leaves import FloatingLeaves, Leaves, floating_leaves
+from physml.operators.floating_leaves import FloatingLeaves, Leaves
 from physml.solvers.lanczos import (
     LanczosState,
     LanczosSteps,
@@ -49,6 +49,7 @@ from physml.solvers.shifted_recurrence import (
     shifted_start,
     shifted_step,
 )
+from physml.solvers.vector_rows import real_overlaps, scaled_rows
 
 
 class _Point(NamedTuple):
@@ -79,7 +80,7 @@ def pull_by_lanczos(problem: PullbackProblem) -> Cotangents:
 
     power = 2 if problem.rows is None else 1  # of |b| in the elements
     weight = jnp.moveaxis(problem.cotangent, 2, 0)  # (m, columns, shifts)
-    scale = _as(norm**power, weight)[None, :, None]
+    scale = (norm**power).astype(weight.dtype)[None, :, None]
     norm_cotangent = (
         power * norm ** (power - 1) * jnp.sum((weight * end.shifted.value).real, (0, 2))
     )
@@ -154,7 +155,7 @@ def _start_down(
         zero,
         zero,
         jnp.zeros_like(zero[:, 0].real),
-        floating_leaves(problem.operator).zeros(),
+        problem.floating_leaves.zeros(),
         problem.no_rows(),
     )
 
@@ -170,7 +171,7 @@ def _down_segment(
 
     _, (before, after, steps) = jax.lax.scan(step, point.vectors, None, length=length)
     steps_cotangent, shifted = _pull_scalars(problem, point, steps, adjoint.shifted)
-    down = partial(_down, problem, floating_leaves(problem.operator))
+    down = partial(_down, problem, problem.floating_leaves)
     adjoint = adjoint._replace(shifted=shifted)
     rows = before, after, steps.diagonal, steps_cotangent
     return jax.lax.scan(down, adjoint, rows, reverse=True)[0]
@@ -206,16 +207,16 @@ def _down(
     goes_on = b_next > 0
     inverse = jnp.where(goes_on, 1 / jnp.where(goes_on, b_next, 1.0), 0.0)
     b_bar = jnp.where(goes_on, bar.coupling + adjoint.coupling, 0.0)
-    radial = _overlap(adjoint.following, v_next)
+    radial = real_overlaps(adjoint.following, v_next)
 
-    nu = _times(adjoint.following, inverse)
-    nu = nu + _times(v_next, b_bar - inverse * radial)
-    alpha = bar.diagonal - _overlap(nu, v)
-    nu_1 = nu + _times(v, alpha)
+    nu = scaled_rows(adjoint.following, inverse)
+    nu = nu + scaled_rows(v_next, b_bar - inverse * radial)
+    alpha = bar.diagonal - real_overlaps(nu, v)
+    nu_1 = nu + scaled_rows(v, alpha)
     both = jnp.stack([v, nu_1])  # dH is Hermitian: half of the pullback from each side
     products, pull = floating.apply_and_pull(both)
-    mu = adjoint.here + products[1] - _times(nu, a)
-    mu = mu + _times(v, alpha * a) + _times(v_next, alpha * b_next)
+    mu = adjoint.here + products[1] - scaled_rows(nu, a)
+    mu = mu + scaled_rows(v, alpha * a) + scaled_rows(v_next, alpha * b_next)
     rows = adjoint.rows
     if bar.elements is not None:  # else <b|v_k> stands in |b| alone
         elements = cast(bar.elements.conj(), v.dtype)
@@ -224,8 +225,8 @@ def _down(
     return _Adjoint(
         adjoint.shifted,
         following=mu,
-        here=-_times(nu_1, before.coupling),
-        coupling=-_overlap(nu_1, before.previous),
+        here=-scaled_rows(nu_1, before.coupling),
+        coupling=-real_overlaps(nu_1, before.previous),
         leaves=jax.tree.map(jnp.add, adjoint.leaves, pull(both[::-1].conj() / 2)),
         rows=rows,
     ), None
@@ -237,18 +238,5 @@ def _unnormalized(
     """Return the cotangent of b from those of b / |b| and |b|."""
     is_valid = norm > 0
     inverse = jnp.where(is_valid, 1 / jnp.where(is_valid, norm, 1.0), 0.0)
-    radial = norm_cotangent - inverse * _overlap(mu, start)
-    return (_times(mu, inverse) + _times(start, radial)).conj()
-
-
-def _overlap(left: jax.Array, right: jax.Array) -> jax.Array:
-    """Return Re <left|right>, shape (num_columns,)."""
-    return jnp.sum((left.conj() * right).real, axis=-1)
-
-
-def _times(vectors: jax.Array, factor: jax.Array) -> jax.Array:
-    return vectors * _as(factor, vectors)[..., None]
-
-
-def _as(numbers: jax.Array, like: jax.Array) -> jax.Array:
-    return numbers.astype(like.dtype)
+    radial = norm_cotangent - inverse * real_overlaps(mu, start)
+    return (scaled_rows(mu, inverse) + scaled_rows(start, radial)).conj()

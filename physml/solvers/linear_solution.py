@@ -127,18 +127,3 @@ def relative_residuals(
     norm = jnp.linalg.norm(right_hand_sides, axis=-1)
     residual = jnp.linalg.norm(right_hand_sides - operator(solution), axis=-1)
     return residual / jnp.where(norm > 0, norm, 1)
-
-
-def scaled(vectors: jax.Array, factors: jax.Array) -> jax.Array:
-    """Multiply each row by its number."""
-    return vectors * factors[..., None].astype(vectors.dtype)
-
-
-def norms_squared(vectors: jax.Array) -> jax.Array:
-    """Return the square of the norm of each row."""
-    return real_overlaps(vectors, vectors)
-
-
-def real_overlaps(left: jax.Array, right: jax.Array) -> jax.Array:
-    """Return Re <left_i|right_i> of each row."""
-    return jnp.sum((left.conj() * right).real, axis=-1)

@@ -28,9 +28,9 @@ from physml.solvers.linear_solution import (
     Iterated,
     LinearSolution,
     iterated,
-    scaled,
     with_derivative,
 )
+from physml.solvers.vector_rows import scaled_rows
 
 
 class _Rotation(NamedTuple):
@@ -114,14 +114,14 @@ def _step(operator: LinearOperator, target: jax.Array, state: _State) -> _State:
     moves = state.goes_on & ~(gamma <= 0)  # where it vanishes, A is singular
     inverse = jnp.where(moves, 1 / jnp.where(moves, gamma, 1), 0)
     rotation = _Rotation(gamma_bar * inverse, beta * inverse, -c * beta, s * beta)
-    direction = v - scaled(state.direction_before, epsilon)
-    direction = scaled(direction - scaled(state.direction, delta), inverse)
+    direction = v - scaled_rows(state.direction_before, epsilon)
+    direction = scaled_rows(direction - scaled_rows(state.direction, delta), inverse)
     length = jnp.where(moves, rotation.cosine * state.residual_norm, 0)
     residual_norm = jnp.where(
         moves, rotation.sine * state.residual_norm, state.residual_norm
     )
     return _State(
-        solution=state.solution + scaled(direction, length),
+        solution=state.solution + scaled_rows(direction, length),
         lanczos=lanczos,
         rotation=rotation,
         direction=direction,

@@ -14,6 +14,11 @@ import jax
 import jax.numpy as jnp
 
 from physml.operators.linear_operator import LinearOperator
+from physml.operators.scaled_operator import (
+    ScaledOperator,
+    exponent_of,
+    times_power_of_two,
+)
 from physml.solvers.continued_fraction import (
     FractionState,
     fraction_chunk,
@@ -25,6 +30,7 @@ from physml.solvers.lanczos import (
     lanczos_chunk,
     lanczos_start,
 )
+from physml.solvers.shifted_elements import ShiftedElements
 from physml.solvers.shifted_recurrence import (
     ShiftedState,
     shifted_chunk,
@@ -32,18 +38,20 @@ from physml.solvers.shifted_recurrence import (
 )
 
 CHUNK = 16  # Lanczos steps between two looks at what has converged
-SOLUTIONS = 8  # held at a time for true residuals
 BLOCK = 8192  # shifts times columns whose numbers stay in the cache for a chunk
 
 
-class ShiftedElements(NamedTuple):
-    """Elements of the resolvent, with the residual of each solution behind them."""
+ITERATIONS_A_SITE = 10
+FEWEST_ITERATIONS, MOST_ITERATIONS = 10_000, 100_000
 
-    value: jax.Array  # <u|(z - H)^-1|b>, (..., num_shifts, m)
-    relative_residual: jax.Array  # |b - (z - H) x| / |b|, (..., num_shifts)
-    is_converged: jax.Array  # (..., num_shifts)
-    num_steps: jax.Array  # Lanczos steps of each, (..., num_shifts)
-    has_ended: jax.Array  # whether the Krylov space was exhausted, (...)
+
+def iteration_limit(size: int) -> int:
+    """Return the default limit on products with H: 10 n, from 10 000 to 100 000.
+
+    Without rounding n are enough. Where orthogonality is lost a small system, too, may
+    need many times as many.
+    """
+    return max(FEWEST_ITERATIONS, min(ITERATIONS_A_SITE * size, MOST_ITERATIONS))
 
 
 class _Process(NamedTuple):
@@ -88,10 +96,15 @@ def reduced_shifted_krylov(
     Returns
     -------
     The elements. A shift has converged, too, where the Krylov space ended and
-    perturbations of H by rounding change the solution by less than eps^(1/4).
+    perturbations of H by rounding change the solution by less than eps^(1/4). The
+    recurrences run in a unit of energy in which H is about 1: squares of energies, of
+    1e-19 J for example, would leave the range of float32.
     """
     width = _block_width(len(shifts), columns[..., 0].size)
     tolerance = jnp.asarray(tolerance, columns.real.dtype)
+    exponent = exponent_of(operator, jnp.max(jnp.abs(shifts)))
+    operator = ScaledOperator(operator, -exponent)
+    shifts = times_power_of_two(shifts, -exponent)
     padded = jnp.concatenate([shifts, jnp.ones(-len(shifts) % width, shifts.dtype)])
     vectors, norm = lanczos_start(columns)
     shifted: ShiftedState | FractionState
@@ -119,7 +132,8 @@ def reduced_shifted_krylov(
         process,
     )
     factor = norm * norm if rows is None else norm  # u = b has the norm of b, too
-    return _elements(process, factor, len(shifts), tolerance)
+    found = _elements(process, factor, len(shifts), tolerance)
+    return found._replace(value=times_power_of_two(found.value, -exponent))
 
 
 def _block_width(num_shifts: int, num_columns: int) -> int:
@@ -208,27 +222,3 @@ def _elements(
         num_steps=state.num_steps,
         has_ended=ended[..., 0],
     )
-
-
-def recomputed_residuals(
-    operator: LinearOperator, shifts: jax.Array, column: jax.Array, **limits: Any
-) -> jax.Array:
-    """Return |b - (z - H) x| / |b| of the full solutions x, made again, (num_shifts,).
-
-    A step costs the work of all n elements for each shift; memory is held for the
-    solutions of `SOLUTIONS` shifts at a time.
-    """
-
-    def residuals(shifts: jax.Array) -> jax.Array:
-        found = reduced_shifted_krylov(
-            operator, shifts, column, jnp.arange(len(column)), **limits
-        )
-        x = found.value  # (SOLUTIONS, n)
-        b = column.astype(x.dtype)[None]
-        difference = b - shifts[:, None] * x + operator(x)
-        return jnp.linalg.norm(difference, axis=-1) / jnp.linalg.norm(column)
-
-    missing = -len(shifts) % SOLUTIONS
-    padded = jnp.concatenate([shifts, jnp.repeat(shifts[-1:], missing)])
-    batches = jax.lax.map(residuals, padded.reshape(-1, SOLUTIONS))
-    return batches.reshape(-1)[: len(shifts)]

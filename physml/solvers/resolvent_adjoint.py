@@ -15,8 +15,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from physml.operators.floating_leaves import Leaves, floating_leaves
-from physml.solvers.reduced_shifted_krylov import reduced_shifted_krylov
+from physml.operators.floating_leaves import Leaves
 from physml.solvers.resolvent_pullback import Cotangents, PullbackProblem, cast
 
 BLOCK = 8  # shifts whose solutions are held at a time
@@ -34,7 +33,7 @@ def pull_by_solutions(problem: PullbackProblem) -> Cotangents:
     )
     dtype = problem.columns.dtype
     zero = Cotangents(
-        floating_leaves(problem.operator).zeros(),
+        problem.floating_leaves.zeros(),
         jnp.zeros_like(problem.columns),
         problem.no_rows() if problem.rows is not None else jnp.zeros((), dtype),
     )
@@ -49,13 +48,7 @@ def pull_by_solutions(problem: PullbackProblem) -> Cotangents:
 
 def _pull_block(problem: PullbackProblem) -> Cotangents:
     """Return the share of a few shifts."""
-    solve = partial(
-        reduced_shifted_krylov,
-        problem.operator,
-        rows=jnp.arange(problem.operator.size),
-        tolerance=problem.tolerance,
-        max_iterations=problem.max_iterations,
-    )
+    solve = partial(problem.elements, rows=jnp.arange(problem.operator.size))
     x = solve(problem.shifts, problem.columns).value  # (columns, shifts, n)
     y = _weighted_rows(problem, x, solve)
     leaves = _pull_to_leaves(problem, x, y)
@@ -73,7 +66,7 @@ def _pull_to_leaves(problem: PullbackProblem, x: jax.Array, y: jax.Array) -> Lea
     """Return the cotangents of the leaves in Re sum y^T H x."""
     if problem.is_real:  # H meets real vectors alone
         x, y = jnp.stack([x.real, x.imag]), jnp.stack([y.real, -y.imag])
-    _, pull = floating_leaves(problem.operator).apply_and_pull(x)
+    _, pull = problem.floating_leaves.apply_and_pull(x)
     return pull(y)
 
 

@@ -5,8 +5,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from physml.operators.floating_leaves import Leaves
+from physml.operators.floating_leaves import FloatingLeaves, Leaves, floating_leaves
 from physml.operators.linear_operator import LinearOperator
+from physml.solvers.shifted_elements import ShiftedElements
 
 
 class PullbackProblem(NamedTuple):
@@ -22,6 +23,26 @@ class PullbackProblem(NamedTuple):
     cotangent: jax.Array  # g, (num_columns, num_z, m)
     tolerance: jax.Array
     max_iterations: int
+    method: jax.tree_util.Partial  # of the forward
+    wanted: tuple[bool, ...] | None = None  # which leaves of H are differentiated
+
+    @property
+    def floating_leaves(self) -> FloatingLeaves:
+        """The leaves of H that are differentiated."""
+        return floating_leaves(self.operator, self.wanted)
+
+    def elements(
+        self, shifts: jax.Array, columns: jax.Array, rows: jax.Array | None
+    ) -> ShiftedElements:
+        """Return other elements of the same operator, by the method of the forward."""
+        return self.method(
+            self.operator,
+            shifts,
+            columns,
+            rows,
+            tolerance=self.tolerance,
+            max_iterations=self.max_iterations,
+        )
 
     @property
     def has_sites(self) -> bool:

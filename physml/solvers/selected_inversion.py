@@ -34,7 +34,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from physml.solvers.block_tridiagonal import BlockTridiagonal
+from physml.solvers.block_tridiagonal import (
+    BlockTridiagonal,
+    Slice,
+    inverted,
+    padded_slices,
+    product,
+    to_the_left,
+)
 from physml.solvers.diagonal_resolvent import DiagonalResolvent
 
 BATCH_BYTES = 2**26  # of the self-energies of one batch of z
@@ -65,8 +72,8 @@ def recursive_diagonal_resolvent(
     dtype = np.result_type(blocks.diagonal.dtype, z.dtype, np.complex64)
     num_slices, width, _ = blocks.diagonal.shape
     batch = max(1, batch_bytes // (num_slices * width**2 * dtype.itemsize))
-    slices = _slices(blocks, dtype)
-    values, residual = _in_batches(partial(_sweeps, slices), z.astype(dtype), batch)
+    slices = padded_slices(blocks, dtype)
+    values, residual = in_batches(partial(_sweeps, slices), z.astype(dtype), batch)
     place = jnp.argsort(jnp.asarray(blocks.order.sites))
     values = values.swapaxes(0, 1).reshape(z.shape[0], -1)[:, place]
     return DiagonalResolvent(values, residual.T[:, place // width])
@@ -75,10 +82,13 @@ def recursive_diagonal_resolvent(
 Arrays = tuple[jax.Array, jax.Array]
 
 
-def _in_batches(
+def in_batches(
     sweeps: Callable[[jax.Array], Arrays], z: jax.Array, batch: int
 ) -> Arrays:
-    """Give at most `batch` values of z to each run of the sweeps."""
+    """Give at most `batch` values of z to each run of the sweeps.
+
+    The results have the axis of z behind another one.
+    """
     num_z = z.shape[0]
     if batch >= num_z:
         return sweeps(z)
@@ -92,15 +102,6 @@ def _in_batches(
         x.reshape(x.shape[0], -1, *x.shape[3:])[:, :num_z] for x in joined
     )
     return values, residual
-
-
-class _Slice(NamedTuple):
-    """One slice and its way to a neighbor, blocks of shape (1, w, w)."""
-
-    unit: jax.Array  # of the sites; zero where the slice is filled up
-    diagonal: jax.Array  # D_k; -1 where the slice is filled up
-    upper: jax.Array
-    lower: jax.Array
 
 
 class _Right(NamedTuple):
@@ -119,49 +120,49 @@ class _Inverses(NamedTuple):
 
 
 @jax.custom_vjp
-def _sweeps(slices: _Slice, z: jax.Array) -> Arrays:
+def _sweeps(slices: Slice, z: jax.Array) -> Arrays:
     """Return G_ii, (num_slices, num_z, w), and residuals, (num_slices, num_z)."""
     return _there_and_back(slices, z, keep=False)[0]
 
 
 def _sweeps_forward(
-    slices: _Slice, z: jax.Array
-) -> tuple[Arrays, tuple[_Slice, _Inverses]]:
+    slices: Slice, z: jax.Array
+) -> tuple[Arrays, tuple[Slice, _Inverses]]:
     found, inverses = _there_and_back(slices, z, keep=True)
     assert inverses is not None
     return found, (slices, inverses)
 
 
 def _there_and_back(
-    slices: _Slice, z: jax.Array, *, keep: bool
+    slices: Slice, z: jax.Array, *, keep: bool
 ) -> tuple[Arrays, _Inverses | None]:
     z = z[:, None, None]
     width = slices.unit.shape[-1]
     zero = jnp.zeros((z.shape[0], width, width), z.dtype)
 
-    def there(sigma: jax.Array, here: _Slice) -> tuple[jax.Array, Any]:
-        inverse = _inverse(z * here.unit - here.diagonal - sigma)
-        following = _product(here.lower, _product(inverse, here.upper))
+    def there(sigma: jax.Array, here: Slice) -> tuple[jax.Array, Any]:
+        inverse = inverted(z * here.unit - here.diagonal - sigma)
+        following = product(here.lower, product(inverse, here.upper))
         return following, (sigma, inverse if keep else None)
 
     _, (sigmas, left) = jax.lax.scan(there, zero, slices)
     back = partial(_backward, z, keep)
     start = _Right(zero, zero[..., 0])
-    ends = jax.lax.scan(back, start, (_to_the_left(slices), sigmas), reverse=True)[1]
+    ends = jax.lax.scan(back, start, (to_the_left(slices), sigmas), reverse=True)[1]
     values, residual, kept = ends
     return (values, residual), _Inverses(kept[0], left, kept[1]) if keep else None
 
 
 def _backward(
-    z: jax.Array, keep: bool, right: _Right, x: tuple[_Slice, jax.Array]
+    z: jax.Array, keep: bool, right: _Right, x: tuple[Slice, jax.Array]
 ) -> tuple[_Right, tuple[jax.Array, jax.Array, Any]]:
     """Finish a slice and go one to the left."""
     here, sigma_left = x
     alone = z * here.unit - here.diagonal
     left = alone - sigma_left
-    resolvent = _inverse(left - right.sigma)  # (num_z, w, w)
-    inverse = _inverse(alone - right.sigma)
-    sigma = _product(here.upper, _product(inverse, here.lower))
+    resolvent = inverted(left - right.sigma)  # (num_z, w, w)
+    inverse = inverted(alone - right.sigma)
+    sigma = product(here.upper, product(inverse, here.lower))
     values = jnp.diagonal(resolvent, axis1=-2, axis2=-1)
 
     u = jnp.cos(jnp.arange(1.0, values.shape[-1] + 1)).astype(values.dtype)[None]
@@ -175,18 +176,18 @@ def _backward(
 
 
 def _sweeps_backward(
-    saved: tuple[_Slice, _Inverses], cotangents: Arrays
-) -> tuple[_Slice, jax.Array]:
+    saved: tuple[Slice, _Inverses], cotangents: Arrays
+) -> tuple[Slice, jax.Array]:
     slices, inverses = saved
     transposed = inverses.resolvent.mT
     weighted = transposed * cotangents[0][:, :, None, :]
-    of_slices = _product(weighted, transposed)  # F, (num_slices, num_z, w, w)
+    of_slices = product(weighted, transposed)  # F, (num_slices, num_z, w, w)
     left = _pull_sweep(of_slices, inverses.left, slices.lower, slices.upper, True)
-    back = _to_the_left(slices)
+    back = to_the_left(slices)
     right = _pull_sweep(of_slices, inverses.right, back.upper, back.lower, False)
     of_diagonal = of_slices + left.through + right.through
     trace = jnp.sum(jnp.diagonal(of_diagonal * slices.unit, axis1=-2, axis2=-1), -1)
-    return _Slice(
+    return Slice(
         unit=jnp.zeros_like(slices.unit),
         diagonal=jnp.sum(of_diagonal, axis=1, keepdims=True),
         upper=left.second + jnp.roll(right.first, -1, 0),
@@ -209,14 +210,14 @@ def _pull_sweep(
     second: jax.Array,
     is_reverse: bool,
 ) -> _Pulled:
-    before = _product(first, inverse).mT
-    after = _product(inverse, second).mT
+    before = product(first, inverse).mT
+    after = product(inverse, second).mT
 
     def step(
         of_sigma: jax.Array, x: tuple[jax.Array, jax.Array, jax.Array]
     ) -> tuple[jax.Array, Arrays]:
         here, before, after = x
-        through = _product(before, _product(of_sigma, after))
+        through = product(before, product(of_sigma, after))
         return here + through, (of_sigma, through)
 
     start = jnp.zeros_like(of_slices[0])
@@ -224,38 +225,11 @@ def _pull_sweep(
     _, (of_sigma, through) = jax.lax.scan(step, start, xs, reverse=is_reverse)
     summed = partial(jnp.sum, axis=1, keepdims=True)
     return _Pulled(
-        through, summed(_product(of_sigma, after)), summed(_product(before, of_sigma))
+        through, summed(product(of_sigma, after)), summed(product(before, of_sigma))
     )
 
 
 _sweeps.defvjp(_sweeps_forward, _sweeps_backward)
-
-
-def _to_the_left(slices: _Slice) -> _Slice:
-    """Give to each slice the way to its left neighbor, U_k-1 and L_k-1."""
-    upper, lower = (jnp.roll(x, 1, 0) for x in (slices.upper, slices.lower))
-    return slices._replace(upper=upper, lower=lower)
-
-
-def _slices(blocks: BlockTridiagonal, dtype: jnp.dtype) -> _Slice:
-    """Prepare the blocks for scans: one axis for z, and filling that has an inverse."""
-    num_slices, width, _ = blocks.diagonal.shape
-    is_site = jnp.arange(num_slices * width) < blocks.order.sites.shape[0]
-    is_site = is_site.reshape(num_slices, width, 1)
-    eye = jnp.eye(width, dtype=dtype)[None]
-    unit = jnp.where(is_site, eye, 0)
-    diagonal = blocks.diagonal.astype(dtype) - (eye - unit)
-    ways = (x.astype(dtype)[:, None] for x in (blocks.upper, blocks.lower))
-    return _Slice(unit[:, None], diagonal[:, None], *ways)
-
-
-def _inverse(matrix: jax.Array) -> jax.Array:
-    return 1 / matrix if matrix.shape[-1] == 1 else jnp.linalg.inv(matrix)
-
-
-def _product(left: jax.Array, right: jax.Array) -> jax.Array:
-    # numbers are multiplied within a loop over z that also adds and inverts them
-    return left * right if left.shape[-1] == 1 else left @ right
 
 
 def _apply(matrix: jax.Array, vector: jax.Array) -> jax.Array:

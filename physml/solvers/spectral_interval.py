@@ -14,6 +14,11 @@ import jax
 import jax.numpy as jnp
 
 from physml.operators import LinearOperator
+from physml.operators.scaled_operator import (
+    ScaledOperator,
+    exponent_of,
+    times_power_of_two,
+)
 from physml.solvers.lanczos import lanczos_chunk, lanczos_start
 
 
@@ -22,6 +27,11 @@ class SpectralInterval(NamedTuple):
 
     center: jax.Array
     half_width: jax.Array
+
+    def mapped(self, product: jax.Array, vectors: jax.Array) -> jax.Array:
+        """Return X v with X = (H - center) / half_width, from H v and v."""
+        center, half_width = (x.astype(vectors.dtype) for x in self)
+        return (product - center * vectors) / half_width
 
 
 @partial(jax.jit, static_argnames="num_steps")
@@ -47,7 +57,9 @@ def spectral_interval(
     """
     key = jax.random.key(0) if key is None else key
     start = jax.random.normal(key, (operator.size,), operator.dtype)
-    steps = lanczos_chunk(operator, lanczos_start(start)[0], num_steps=num_steps)[1]
+    exponent = exponent_of(operator, jnp.ones((), start.real.dtype))
+    scaled = ScaledOperator(operator, -exponent)
+    steps = lanczos_chunk(scaled, lanczos_start(start)[0], num_steps=num_steps)[1]
     a = jnp.where(steps.is_valid, steps.diagonal, steps.diagonal[0])
     follows = jnp.append(steps.is_valid[1:], True) & steps.is_valid
     b = jnp.where(follows, steps.coupling, jnp.zeros_like(steps.coupling))
@@ -59,4 +71,6 @@ def spectral_interval(
     # a constant operator has no width of its own
     smallest = jnp.sqrt(jnp.finfo(center.dtype).eps) * jnp.abs(center)
     half_width = jnp.maximum(half_width, jnp.where(smallest > 0, smallest, 1.0))
-    return SpectralInterval(center, half_width)
+    return SpectralInterval(
+        times_power_of_two(center, exponent), times_power_of_two(half_width, exponent)
+    )

@@ -27,6 +27,7 @@ class TrainingState(NamedTuple):
 
     parameters: Any
     optimizer_state: Any
+    steps_before: jax.Array  # that earlier stages took
     step: jax.Array  # in this stage
     value: jax.Array  # the loss at the parameters, at the last record
     measure: jax.Array
@@ -152,7 +153,7 @@ def _run_records(
 
 
 def _row(state: TrainingState) -> tuple[jax.Array, jax.Array, jax.Array]:
-    return state.step, state.value, state.measure
+    return state.steps_before + state.step, state.value, state.measure
 
 
 def _take_steps(
@@ -229,7 +230,14 @@ def _judge(
         int(Outcome.RUNNING),
     ).astype(before.outcome.dtype)
     after = TrainingState(
-        parameters, optimizer_state, step, value, measure, best, outcome
+        parameters,
+        optimizer_state,
+        before.steps_before,
+        step,
+        value,
+        measure,
+        best,
+        outcome,
     )
     failed = before._replace(outcome=jnp.full_like(before.outcome, Outcome.NON_FINITE))
     return choose(jnp.isfinite(value) & jnp.isfinite(measure), after, failed)
@@ -266,6 +274,7 @@ def start_stage(
     return TrainingState(
         parameters,
         jax.jit(partial(_initial_optimizer_state, stage.optimizer))(parameters),
+        zero,
         zero,
         value,
         measure,

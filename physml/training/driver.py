@@ -149,9 +149,8 @@ class Driver:
             communicator=self.communicator,
             starts=self.starts,
         )
-        before = self._steps_before(snapshot.stage)
         records = tuple(
-            Records(step[:n].astype(np.int64) + before, value[:n], measure[:n])
+            Records(step[:n].astype(np.int64), value[:n], measure[:n])
             for (step, value, measure), n in self._by_start(
                 (piece.rows, piece.num_rows)
             )
@@ -160,24 +159,24 @@ class Driver:
 
     def _next_stage(self, snapshot: TrainingSnapshot) -> TrainingSnapshot:
         """Start the next stage from the best of this one, where it did not end all."""
-        number, before = snapshot.stage + 1, self.stages[snapshot.stage]
-        go_on = partial(_go_on, before, self.stages[number])
+        number = snapshot.stage + 1
+        go_on = partial(_go_on, self.stages[number])
         state = (go_on if self.starts is None else jax.vmap(go_on))(snapshot.state)
         return TrainingSnapshot(number, state)
 
     def _results(
         self, snapshot: TrainingSnapshot, records: AllRecords
     ) -> tuple[MinimizeResult, ...]:
-        before = self._steps_before(snapshot.stage)
         state = snapshot.state
-        ends = self.communicator.fetch((state.best, state.outcome, state.step))
+        steps = state.steps_before + state.step
+        ends = self.communicator.fetch((state.best, state.outcome, steps))
         return tuple(
             MinimizeResult(
                 jax.tree.map(jnp.asarray, best.parameters),
                 float(best.value),
                 float(best.measure),
                 Outcome(int(outcome)),
-                before + int(step),
+                int(step),
                 rows,
             )
             for (best, outcome, step), rows in zip(
@@ -195,9 +194,6 @@ class Driver:
 
     def _no_records(self) -> AllRecords:
         return (Records.empty(),) * (1 if self.starts is None else self.starts.number)
-
-    def _steps_before(self, stage: int) -> int:
-        return sum(earlier.num_steps for earlier in self.stages[:stage])
 
 
 def as_pytree(function: Callable) -> Callable:
@@ -226,17 +222,12 @@ def _goes_on(outcome: Any) -> Any:
     return (outcome == Outcome.STEP_LIMIT) | (outcome == Outcome.NO_PROGRESS)
 
 
-def _go_on(before: Stage, stage: Stage, state: TrainingState) -> TrainingState:
-    """Return the first state of the next stage, or the last one where all is over.
-
-    Steps are counted from the start of the stage: below zero where a start ended in an
-    earlier one.
-    """
+def _go_on(stage: Stage, state: TrainingState) -> TrainingState:
+    """Return the first state of the next stage, or the last one where all is over."""
     best = state.best
     fresh = start_stage(best.parameters, best.value, best.measure, stage)
-    ended = state._replace(
-        optimizer_state=fresh.optimizer_state, step=state.step - before.num_steps
-    )
+    fresh = fresh._replace(steps_before=state.steps_before + state.step)
+    ended = state._replace(optimizer_state=fresh.optimizer_state)
     return choose(_goes_on(state.outcome), fresh, ended)
 
 

@@ -179,7 +179,6 @@ def test_fit_of_one_smearing_recovers_coefficients_and_couplings(tmp_path, capsy
         assert (tmp_path / picture).read_bytes().startswith(b"\x89PNG")
     assert not list(tmp_path.rglob("*.tmp*"))
     printed = capsys.readouterr().out
-    assert "above the noise" not in printed
     assert "pullback of energy: passed" in printed
     assert "model.coefficients[0]" in printed
 
@@ -205,11 +204,12 @@ def test_fit_of_a_longer_hidden_range_says_that_it_cannot_be_exact(tmp_path, cap
     assert "best of the model" in capsys.readouterr().out
 
 
-def test_an_unfinished_fit_says_so(tmp_path, capsys):
+def test_an_unfinished_fit_is_a_failure_with_its_result(tmp_path, capsys):
     arguments = [*SMALL_FIT, "--optimizer", "adam", "--steps", 10, "--out", tmp_path]
-    assert run("smearing_fit", *arguments) == 0
+    assert run("smearing_fit", *arguments) == 1
     assert result_of(tmp_path)["outcome"] == "step_limit"
-    assert "above the noise" in capsys.readouterr().out
+    assert "above the noise" in capsys.readouterr().err
+    assert (tmp_path / "fit.png").exists()
 
 
 BAD_FIT_OPTIONS = [
@@ -252,12 +252,11 @@ def test_a_fit_is_resumed_with_its_own_options_only(tmp_path, capsys):
 
 # Real processes from here on.
 
-LONG = [*SMALL, "--steps", "3000"]
-
+LONG = [*SMALL, "--steps", "2000"]
 
 # A slow descent in batches, so that there is time to kill it.
 LONG_FIT = [*SMALL_FIT, "--optimizer", "adam", "--learning-rate", "1e-5"]
-LONG_FIT += ["--steps", "60000", "--noise", "0.1"]
+LONG_FIT += ["--steps", "20000", "--noise", "0.1"]
 
 
 @pytest.mark.slow
@@ -265,15 +264,14 @@ LONG_FIT += ["--steps", "60000", "--noise", "0.1"]
 @pytest.mark.parametrize(
     ("name", "options", "cuts"),
     [
-        ("harmonic_oscillator", LONG, (150, 380)),
-        ("smearing_fit", LONG_FIT, (1000, 3000)),
+        ("harmonic_oscillator", LONG, (100, 250)),
+        ("smearing_fit", LONG_FIT, (300, 1000)),
     ],
 )
 def test_killed_run_ends_bit_for_bit_where_an_uninterrupted_one_ends(
     tmp_path, name, options, cuts
 ):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    reference = start(*options, "--out", whole, name=name)
     process = start(*options, "--out", cut, name=name)
     wait_for_checkpoint(cut)
     for num_rows in cuts:
@@ -284,8 +282,7 @@ def test_killed_run_ends_bit_for_bit_where_an_uninterrupted_one_ends(
         process = start(*options, "--out", cut, "--resume", name=name)
     _, errors = process.communicate(timeout=200)
     assert process.returncode == 0, errors
-    _, errors = reference.communicate(timeout=200)
-    assert reference.returncode == 0, errors
+    assert run(name, *options, "--out", whole) == 0
     results = [{**result_of(folder), "seconds": 0} for folder in (cut, whole)]
     assert results[0] == results[1]
     records = [(folder / "records.jsonl").read_text() for folder in (cut, whole)]
@@ -297,19 +294,16 @@ def test_killed_run_ends_bit_for_bit_where_an_uninterrupted_one_ends(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
-)
-@pytest.mark.parametrize(
-    ("name", "options"),
+    ("name", "options", "number", "code"),
     [
-        ("harmonic_oscillator", [*SMALL, "--steps", "1000000"]),
-        ("smearing_fit", [*LONG_FIT, "--steps", "1000000"]),
+        ("harmonic_oscillator", SMALL, signal.SIGINT, 130),
+        ("smearing_fit", LONG_FIT, signal.SIGTERM, 143),
     ],
 )
 def test_signals_leave_a_checkpoint_and_say_how_to_resume(
     tmp_path, name, options, number, code
 ):
-    process = start(*options, "--out", tmp_path, name=name)
+    process = start(*options, "--steps", "1000000", "--out", tmp_path, name=name)
     wait_for_records(tmp_path, 10)
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
@@ -331,11 +325,9 @@ def test_full_disk_is_one_sentence(tmp_path):
     assert not list(tmp_path.rglob("*.tmp"))
 
 
-@pytest.mark.slow
-def test_help_names_defaults_and_units():
-    process = start("--help")
-    text, _ = process.communicate(timeout=60)
-    assert process.returncode == 0
+def test_help_names_defaults_and_units(capsys):
+    assert run("harmonic_oscillator", "--help") == 0
+    text = capsys.readouterr().out
     for option in ("--omega", "--box", "--points", "--stencil-order", "--levels"):
         assert option in text
     assert "units of length" in " ".join(text.split())

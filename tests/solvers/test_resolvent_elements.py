@@ -17,7 +17,7 @@ from physml.operators.floating_leaves import floating_leaves
 from physml.pullbacks import WrongPullback, check_pullback, with_pullback
 from physml.solvers.chebyshev_adjoint import pull_by_series, resolvent_series
 from physml.solvers.lanczos import lanczos_chunk, lanczos_start
-from physml.solvers.resolvent_elements import resolvent_elements
+from physml.solvers.resolvent_elements import KRYLOV, resolvent_elements
 from physml.solvers.resolvent_pullback import PullbackProblem
 from physml.solvers.shifted_recurrence import shifted_chunk, shifted_start
 from physml.solvers.spectral_interval import spectral_interval
@@ -378,7 +378,9 @@ def test_a_wrong_interval_gives_nan_instead_of_a_wrong_derivative():
     interval = spectral_interval(operator)
     narrow = interval._replace(half_width=interval.half_width / 2)
     tolerance = jnp.array(1e-10)
-    problem = PullbackProblem(operator, shifts, columns, None, cotangent, tolerance, 99)
+    problem = PullbackProblem(
+        operator, shifts, columns, None, cotangent, tolerance, 99, KRYLOV
+    )
     for span, is_finite in ((interval, True), (narrow, False)):
         series = resolvent_series(shifts, cotangent, span)
         leaves = pull_by_series(problem, series, span).leaves

@@ -61,6 +61,21 @@ def test_steps_count_on_through_the_stages():
     assert result.steps == 30
 
 
+def test_steps_that_a_stage_left_over_are_not_counted():
+    stages = [Stage("stuck", optax.sgd(0.0), 1000), Stage("second", SGD, 15)]
+    rules, snapshots = StopRules(patience=20), []
+
+    def keep(snapshot, _):
+        snapshots.append(snapshot)
+        return False
+
+    whole = minimize(quadratic, START, stages, stop_rules=rules, observer=keep)
+    np.testing.assert_array_equal(whole.records.step, [10, 20, 30, 35])
+    assert whole.steps == 35
+    rest = minimize(quadratic, START, stages, stop_rules=rules, snapshot=snapshots[-1])
+    assert rest.steps == 35
+
+
 def test_no_progress_at_the_rounding_level():
     result = minimize(
         quadratic, START, [Stage("d", SGD, 5000)], stop_rules=StopRules(patience=50)

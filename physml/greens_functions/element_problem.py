@@ -1,7 +1,6 @@
 """Which elements of a Green's function are wanted: sites or vectors, as arrays."""
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,28 +11,49 @@ from physml.operators.linear_operator import LinearOperator
 from physml.tracing import is_traced
 
 
-@dataclass(frozen=True)
-class WantedElements:
-    """Shifts, the start vector and the rows, in one precision."""
+class ElementProblem(NamedTuple):
+    """Which elements are wanted, in one precision."""
 
-    shifts: jax.Array  # z, complex, (num_z,)
+    operator: LinearOperator
+    z: jax.Array  # complex, (num_z,)
     column: jax.Array  # b, (n,)
-    rows: (
-        jax.Array | None
-    )  # sites (m,), or vectors (m, n); None if the column is wanted
+    rows: jax.Array | None  # sites (m,), vectors (m, n); None if the column is wanted
     is_one_row: bool  # whether the row was given without an axis m
+    tolerance: jax.Array
+
+    @property
+    def num_columns(self) -> int:
+        """How many Krylov spaces are needed."""
+        return 1
+
+    @property
+    def num_rows(self) -> int:
+        """How many elements there are in a column."""
+        return 1 if self.rows is None else len(self.rows)
+
+    @property
+    def is_diagonal(self) -> bool:
+        """Whether each row is the column."""
+        return self.rows is None
+
+    @property
+    def num_level_terms(self) -> float:
+        """How many terms all sums over levels have together."""
+        return float(self.operator.size * self.num_rows * len(self.z))
 
 
-def wanted_elements(
-    operator: LinearOperator, z: Any, row: Any, column: Any
-) -> WantedElements:
+def element_problem(
+    operator: LinearOperator, z: Any, row: Any, column: Any, tolerance: float
+) -> ElementProblem:
     """Check what `greens_function` was given, and bring it into one form.
 
     Raises
     ------
     ValueError
-        For sites that are not there, wrong shapes, NaN.
+        For sites that are not there, wrong shapes, NaN, a tolerance of zero or less.
     """
+    if not tolerance > 0:
+        raise expected("a tolerance > 0", tolerance, "1e-10 is the default")
     shifts = _checked_shifts(z)
     start = _checked_place("column", column, operator.size)
     if start.ndim != _rank_of_one(start):
@@ -44,11 +64,13 @@ def wanted_elements(
     if rows is not None and is_one_row:
         rows = None if _are_one_site(rows, start) else rows[None]
     real = _precision(operator, shifts, start, rows)
-    return WantedElements(
+    return ElementProblem(
+        operator,
         shifts.astype(np.result_type(real, np.complex64)),
         _as_vector(start, operator, real),
         rows if rows is None or _holds_sites(rows) else _in_precision(rows, real),
         is_one_row,
+        jnp.asarray(tolerance, real),
     )
 
 
