@@ -19,7 +19,7 @@ class SelfLearningMonteCarloConfiguration(SelfLearningConfiguration):
 
     Exact: H = -t sum (c+c + h.c.) + (J/2) sum_i S_i.sigma_i - mu N with unit spins on a
     periodic lattice, and the free energy F of the electrons. Energies and temperatures
-    are in units of t = 1. Formulas: physml/hamiltonians/double_exchange.py.
+    are in one unit, that of t. Formulas: physml/hamiltonians/double_exchange.py.
     """
 
     quick: bool = False

@@ -30,7 +30,7 @@ class SelfLearningConfiguration(RunConfiguration):
     """Options of self-learning Monte Carlo.
 
     The exact model is H = -t sum (c+c + h.c.) + (J/2) sum_i S_i.sigma_i - mu N on a
-    periodic lattice; energies and temperatures are in units of t = 1.
+    periodic lattice; energies and temperatures are in one unit, that of t.
     """
 
     lattice: SpinLattice = "square"
