@@ -168,12 +168,16 @@ def trial(arguments: tuple, index: jax.Array, total: jax.Array) -> jax.Array:
 
 
 def accepted_move(arguments: tuple, index: jax.Array, carry: tuple) -> tuple:
-    """Move one spin."""
+    """Move one spin, in a branch as a chain has it."""
     density, new_spins = arguments
     spins, cache = carry
     site = index % new_spins.shape[0]
     new_spin = new_spins[(index * 7 + 3) % new_spins.shape[0]]
-    cache = density.move(cache, spins, site, new_spin)
+    cache = jax.lax.cond(
+        index >= 0,
+        lambda: density.move(cache, spins, site, new_spin),
+        lambda: cache,
+    )
     return with_spin(spins, site, new_spin), cache
 
 

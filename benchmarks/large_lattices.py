@@ -97,6 +97,7 @@ def element(operator: HoppingOperator, z: jax.Array, limit: int) -> jax.Array:
         operator,
         z,
         column=operator.size // 2,
+        method="krylov",
         max_iterations=limit,
         on_failure="return",
     ).value
@@ -150,7 +151,7 @@ def matsubara(exponent: int, frequencies: int, rounds: int) -> dict[str, Any]:
     for _ in range(rounds + 1):
         for count, each in times.items():
             each.append(seconds_of(lambda z=z[:count]: element(operator, z, limit)))
-    found = greens_function(operator, z, column=operator.size // 2)
+    found = greens_function(operator, z, column=operator.size // 2, method="krylov")
     return {
         "sites": operator.size,
         "one": times[1][1:],  # the first compiles

@@ -17,7 +17,8 @@ from physml.hamiltonians import (
 from physml.lattices import square
 from physml.runs.command_line import run_experiment
 from physml.runs.lattice_options import central_site
-from physml.runs.maps import MapConfiguration, MapExperiment, run_map
+from physml.runs.map_computation import MapConfiguration, MapExperiment
+from physml.runs.maps import run_map
 
 
 @dataclass(frozen=True)
@@ -67,9 +68,8 @@ def make_experiment(configuration: BogoliubovDeGennesConfiguration) -> MapExperi
         vortex=Vortex(middle, core_radius=c.core_radius) if is_vortex else None,
     )
     title = f"{c.pairing} superconductor, gap {c.gap:g}, {c.defect} in the middle"
-    return MapExperiment(
-        "bogoliubov_de_gennes", title, operator, lattice, site, c.defect
-    )
+    name = "bogoliubov_de_gennes"
+    return MapExperiment(name, title, operator, lattice, site, c.defect)
 
 
 if __name__ == "__main__":

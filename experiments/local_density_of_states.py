@@ -14,7 +14,8 @@ from physml.hamiltonians import disorder_potential, impurity_potential, tight_bi
 from physml.lattices import Ends
 from physml.runs.command_line import run_experiment
 from physml.runs.lattice_options import LatticeName, central_site, make_lattice
-from physml.runs.maps import MapConfiguration, MapExperiment, run_map
+from physml.runs.map_computation import MapConfiguration, MapExperiment
+from physml.runs.maps import run_map
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,8 @@ def make_experiment(configuration: LocalDensityOfStatesConfiguration) -> MapExpe
     potential += disorder_potential(jax.random.key(c.seed), lattice, c.disorder)
     return MapExperiment(
         name="local_density_of_states",
-        title=f"{c.lattice} of {lattice.num_sites} sites, impurity on site {site}",
+        title=f"{ends} {c.lattice} of {lattice.num_sites} sites, "
+        f"impurity on site {site}",
         operator=tight_binding(
             lattice, hopping=c.hopping, potential=potential, flux=c.flux, boundary=ends
         ),

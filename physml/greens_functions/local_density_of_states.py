@@ -197,7 +197,7 @@ def local_density_of_states(
     result = LocalDensityOfStates(
         problem.z.real,
         problem.sites,
-        -jnp.imag(rows.green) / math.pi,
+        jnp.asarray(rows.green.imag / -math.pi),  # outside of jit on the host
         rows.relative_residual,
         rows.converged,
         rows.num_iterations,

@@ -84,36 +84,81 @@ def rows_in_rounds(
         If the observer ended the map before its end.
     """
     total = num_rows(method, problem)
-    done = [] if snapshot is None else [_checked(snapshot.rows, method, problem)]
-    start = 0 if snapshot is None else snapshot.num_done
+    start, largest = 0, 0.0
+    whole = None
+    if snapshot is not None:
+        start = _checked(snapshot.rows, method, problem).green.shape[0]
+        largest = float(np.max(snapshot.rows.relative_residual, initial=0.0))
+        whole = _with_room(snapshot.rows, total)
     wanted = (method.batch(problem) if batch is None else batch) * communicator.size
-    length = _even_length(total - start, wanted)
+    length = _even_length(total, wanted)  # of all rows, also when some are there
     while start < total:
         # a last round that is short is filled up: all rounds share one program
         items = np.minimum(np.arange(start, start + length), total - 1)
-        rows = _one_round(
-            method,
-            problem,
-            _divided(items, communicator),
-            num_rows=length,
-            communicator=communicator,
-        )
-        rows = jax.tree.map(np.asarray, communicator.fetch(rows))
-        done.append(jax.tree.map(lambda x, left=total - start: x[:left], rows))
-        start = min(start + length, total)
+        rows = _rows_of_round(method, problem, items, communicator)
+        stop = min(start + length, total)
+        rows = jax.tree.map(lambda x, count=stop - start: x[:count], rows)
+        if stop - start == total:
+            whole = rows
+        else:
+            whole = _with_room(rows, total) if whole is None else whole
+            jax.tree.map(lambda x, y, a=start, b=stop: _put(x, y, a, b), whole, rows)
+        start = stop
         if observer is not None:
-            done = [_joined(done)]
-            if _tell(observer, done[0], total) and start < total:
+            largest = max(largest, float(np.max(rows.relative_residual)))
+            snapshot = MapSnapshot(jax.tree.map(lambda x, b=stop: x[:b], whole))
+            is_over = observer(snapshot, MapRecord(start, total, largest))
+            if is_over and start < total:
                 raise RunFailure(
                     f"The map was ended after {start} of {total} rows: go on from the "
                     "last snapshot."
                 )
-    return _joined(done)
+    assert whole is not None  # a map has a row
+    return whole
 
 
 def num_rows(method: MapMethod, problem: MapProblem) -> int:
     """Return how many rows the whole map has."""
     return len(problem.z if method.items == "energies" else problem.sites)
+
+
+def _rows_of_round(
+    method: MapMethod,
+    problem: MapProblem,
+    items: np.ndarray,
+    communicator: Communicator,
+) -> Rows:
+    """Compute rows outside of jit, and return them on the host of every process.
+
+    Ranks that are processes exchange their blocks as they are, once; a sum over ranks
+    of what is zero elsewhere, which can be differentiated, takes several times as long.
+    """
+    mine = _divided(items, communicator)
+    is_alone = communicator.size == 1
+    if is_alone or communicator.num_processes < communicator.size:
+        rows = _one_round(
+            method, problem, mine, num_rows=len(items), communicator=communicator
+        )
+        return jax.tree.map(np.asarray, communicator.fetch(rows))
+    block = _one_block(method, problem, mine, communicator=communicator)
+    count = int(np.sum(mine.mask))
+    return jax.tree.map(
+        lambda x: communicator.gather_rows(np.asarray(x)[:count]), block
+    )
+
+
+@partial(jax.jit, static_argnames="communicator")
+def _one_block(
+    method: MapMethod,
+    problem: MapProblem,
+    items: Divided,
+    *,
+    communicator: Communicator,
+) -> Rows:
+    def program(method: MapMethod, problem: MapProblem, items: Divided) -> Rows:
+        return method.rows(problem, items.values)
+
+    return communicator.spmd(program, divided_outputs=True)(method, problem, items)
 
 
 @partial(jax.jit, static_argnames=("num_rows", "communicator"))
@@ -143,13 +188,15 @@ def _even_length(num_rows: int, most: int) -> int:
     return max(1, -(-num_rows // num_rounds))
 
 
-def _tell(observer: Observer, rows: Rows, total: int) -> bool:
-    largest = float(np.max(rows.relative_residual))
-    return observer(MapSnapshot(rows), MapRecord(len(rows.green), total, largest))
+def _with_room(rows: Rows, total: int) -> Rows:
+    """Return arrays for all rows that begin with these: snapshots are views of them."""
+    whole = jax.tree.map(lambda x: np.empty((total, *x.shape[1:]), x.dtype), rows)
+    jax.tree.map(lambda x, y: _put(x, y, 0, len(y)), whole, rows)
+    return whole
 
 
-def _joined(parts: list[Rows]) -> Rows:
-    return jax.tree.map(lambda *x: np.concatenate(x), *parts)
+def _put(whole: np.ndarray, rows: np.ndarray, start: int, stop: int) -> None:
+    whole[start:stop] = rows
 
 
 def _checked(rows: Rows, method: MapMethod, problem: MapProblem) -> Rows:

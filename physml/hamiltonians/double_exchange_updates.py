@@ -84,7 +84,8 @@ def double_exchange_density(
     Notes
     -----
     Chains of "greens_function" run by `lax.map`: under `vmap` every trial pays for a
-    move. Float64 is meant; in float32 the products lose about four digits.
+    move. Float64 is meant. Lengths of spins are not looked at here: (6) of the
+    derivation holds for unit vectors.
 
     Examples
     --------
@@ -109,7 +110,8 @@ def double_exchange_density(
     if method == "diagonalization":
         return WholeDensity(Partial(_log_density, model, checked))
     if method == "greens_function":
-        poles = fermi_poles(largest_level(model) / float(checked), tolerance)
+        radius = max(largest_level(model) / float(checked), 1.0)
+        poles = fermi_poles(radius, tolerance)
         energies = jnp.asarray(poles.positions, dtype) * checked
         return GreensFunctionDensity(
             model, checked, energies, jnp.asarray(poles.weights, dtype)

@@ -63,6 +63,11 @@ def exponent_of(operator: LinearOperator, otherwise: jax.Array) -> jax.Array:
     largest = jnp.max(jnp.abs(operator(vector.astype(operator.dtype))))
     largest = largest.astype(otherwise.dtype)
     size = jax.lax.stop_gradient(jnp.where(largest > 0, largest, otherwise))
+    return size_exponent(size)
+
+
+def size_exponent(size: jax.Array) -> jax.Array:
+    """Return e, so that positive numbers are about 2^e; 1 for others."""
     limit = jnp.finfo(size.dtype).maxexp - 4  # 2^-e is a normal number, too
     exponent = jnp.frexp(jnp.where(jnp.isfinite(size) & (size > 0), size, 1))[1]
     return jnp.clip(exponent, -limit, limit).astype(np.int32)

@@ -5,6 +5,7 @@ of the two has its own clone of MPI.COMM_WORLD: sharing one can deadlock.
 """
 
 import functools
+import math
 import os
 import sys
 import time
@@ -13,6 +14,7 @@ from types import ModuleType, TracebackType
 from typing import Any, NoReturn
 
 import jax
+import numpy as np
 
 from physml.failures import expected
 from physml.parallel.agreement import installation
@@ -116,6 +118,20 @@ class MpiCommunicator(Communicator):
         """Send a pickled object with mpi4py."""
         jax.effects_barrier()
         return self._host.bcast(value, root)
+
+    def gather_rows(self, rows: np.ndarray) -> np.ndarray:
+        """Send the bytes as they lie in memory."""
+        mpi, _ = _start_mpi()
+        jax.effects_barrier()
+        rows = np.ascontiguousarray(rows)
+        row_bytes = rows.itemsize * math.prod(rows.shape[1:])
+        counts = self._host.allgather(len(rows))
+        row = mpi.BYTE.Create_contiguous(row_bytes).Commit()  # a count is an int of C
+        whole = np.empty((sum(counts), *rows.shape[1:]), rows.dtype)
+        starts = [sum(counts[:rank]) for rank in range(len(counts))]
+        self._host.Allgatherv([rows, len(rows), row], [whole, counts, starts, row])
+        row.Free()
+        return whole
 
     def leave(
         self, exit_code: int, sentence: str = "", patience: float = 5.0

@@ -78,8 +78,8 @@ def _sentence_and_code(error: BaseException) -> tuple[str, int]:
         case OSError():
             return (
                 f"Could not write or read {error.filename or 'a file'}: "
-                f"{error.strerror}. An earlier checkpoint is intact; make room and "
-                "resume.",
+                f"{error.strerror}. Make room and start again, with --resume if there "
+                "is a checkpoint: it is intact.",
                 1,
             )
         case KeyboardInterrupt():

@@ -110,6 +110,8 @@ def open_folder(out: Path | None, experiment: str, *, resume: bool) -> RunFolder
             "add --resume to go on with it, or choose another folder",
         )
     _require_writable(out)
+    if not resume:  # a run that ended before its first checkpoint has left some
+        (out / RECORDS).unlink(missing_ok=True)
     return folder
 
 

@@ -89,11 +89,8 @@ def _largest_error(problem: InverseDesignProblem, result: MinimizeResult) -> flo
 def _report(run: Run, problem: InverseDesignProblem, result: MinimizeResult) -> None:
     """Write the result and the pictures, print the table."""
     # half a second of import time that the first line need not wait for
-    from physml.runs.inverse_design_pictures import (
-        draw_convergence,
-        draw_maps,
-        draw_potentials,
-    )
+    from physml.runs.inverse_design_pictures import draw_maps, draw_potentials
+    from physml.runs.pictures import draw_minimization
 
     hidden, found = np.asarray(problem.hidden), np.asarray(result.parameters)
     found_map = np.asarray(problem.map(result.parameters))
@@ -106,7 +103,11 @@ def _report(run: Run, problem: InverseDesignProblem, result: MinimizeResult) -> 
         found_map,
     )
     draw_potentials(folder / "potentials.png", hidden, found, shape)
-    draw_convergence(folder / "convergence.png", run.rows)
+    labels = (
+        "mean squared difference from\nthe given map (1 / energy$^2$)",
+        "norm of its gradient (1 / energy$^3$)",
+    )
+    draw_minimization(folder / "convergence.png", run.rows, labels)
     error = _largest_error(problem, result)
     print(_table(hidden, found))
     print(f"Largest error {error:.1e}; after {result.steps} steps {result.outcome}.")

@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from physml.runs.pictures import save_figure
 
 if TYPE_CHECKING:
-    from physml.runs.maps import DensityMap, MapExperiment
+    from physml.runs.map_computation import DensityMap, MapExperiment
 
 DENSITY = r"$\rho$ (states / energy)"
 BRIGHTEST = 99.8  # percentile of the map that has the last color

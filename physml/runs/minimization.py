@@ -44,7 +44,7 @@ def minimize_regression(
 
 @dataclass(frozen=True)
 class MinimizationComputation:
-    """The `Computation` of `physml.training.minimize`.
+    """The `Computation` of `minimize` and `minimize_starts`.
 
     Parameters
     ----------
@@ -54,11 +54,14 @@ class MinimizationComputation:
         Their shapes and dtypes.
     dtype
         Of the loss.
+    num_starts
+        Of `minimize_starts`, the first axis of the parameters; None: one `minimize`.
     """
 
     stages: tuple[Stage, ...]
     parameters: Any
     dtype: Any
+    num_starts: int | None = None
 
     @property
     def num_steps(self) -> int:
@@ -66,13 +69,16 @@ class MinimizationComputation:
         return sum(stage.num_steps for stage in self.stages)
 
     def rows(
-        self, snapshot: TrainingSnapshot, records: Records
+        self, snapshot: TrainingSnapshot, records: Records | tuple[Records, ...]
     ) -> list[dict[str, Any]]:
-        """Return a line for each record."""
+        """Return a line for each record, with its start if there are many."""
         name = self.stages[snapshot.stage].name
+        if isinstance(records, Records):
+            return _rows_of(records, {"stage": name})
         return [
-            {"stage": name, "step": int(s), "loss": float(e), "gradient": float(g)}
-            for s, e, g in zip(*records, strict=True)
+            row
+            for start, own in enumerate(records)
+            for row in _rows_of(own, {"stage": name, "start": start})
         ]
 
     def standing(self, row: dict[str, Any]) -> Standing:
@@ -91,8 +97,15 @@ class MinimizationComputation:
     def template(self, information: dict[str, Any]) -> Any:
         """Return the shapes of what `pack` took."""
         stage = self.stages[information["stage"]]
-        return state_template(self.parameters, self.dtype, stage)
+        return state_template(self.parameters, self.dtype, stage, self.num_starts)
 
     def unpack(self, tree: Any, information: dict[str, Any]) -> TrainingSnapshot:
         """Return the snapshot again."""
         return TrainingSnapshot(information["stage"], tree)
+
+
+def _rows_of(records: Records, common: dict[str, Any]) -> list[dict[str, Any]]:
+    return [
+        {**common, "step": int(s), "loss": float(e), "gradient": float(g)}
+        for s, e, g in zip(*records, strict=True)
+    ]

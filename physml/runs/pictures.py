@@ -160,7 +160,7 @@ def draw_fit(
 def draw_fit_convergence(
     path: Path, rows: Sequence[dict[str, Any]], noise: float
 ) -> None:
-    """Draw the loss and the norm of its gradient against the optimizer step.
+    """Draw the loss of a fit and the norm of its gradient; see `draw_minimization`.
 
     Parameters
     ----------
@@ -171,22 +171,47 @@ def draw_fit_convergence(
     noise
         The mean squared error that noise alone makes; 0 for none.
     """
-    figure = Figure(figsize=(8, 4), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    for stage in dict.fromkeys(row["stage"] for row in rows):
-        own = [row for row in rows if row["stage"] == stage]
-        steps = [row["step"] for row in own]
-        for axes, name in ((left, "loss"), (right, "gradient")):
+    labels = (
+        "mean squared error / site$^2$ (energy$^2$)",
+        "norm of its gradient (energy)",
+    )
+    draw_minimization(path, rows, labels, noise=noise)
+
+
+def draw_minimization(
+    path: Path,
+    rows: Sequence[dict[str, Any]],
+    labels: tuple[str, str],
+    *,
+    noise: float = 0.0,
+) -> None:
+    """Draw a loss and the norm of its gradient against the optimizer step.
+
+    Parameters
+    ----------
+    path
+        The png file to write.
+    rows
+        Records with stage, step, loss and gradient.
+    labels
+        What loss and gradient are, with their units.
+    noise
+        The loss that noise of the data alone makes; 0 for none.
+    """
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    panels = figure.subplots(1, 2)
+    for axes, name, label in zip(panels, ("loss", "gradient"), labels, strict=True):
+        for stage in dict.fromkeys(row["stage"] for row in rows):
+            own = [row for row in rows if row["stage"] == stage]
             values = np.maximum([row[name] for row in own], 1e-34)
-            axes.semilogy(steps, values, label=stage)
-    if noise > 0:
-        left.axhline(noise, color="0.4", linestyle=":", label="noise of the data")
-    left.set_ylabel("mean squared error / site$^2$ (energy$^2$)")
-    right.set_ylabel("norm of its gradient (energy)")
-    for axes in (left, right):
+            steps = [row["step"] for row in own]
+            axes.semilogy(steps, values, ".-", markersize=4, label=stage)
         axes.set_xlabel("optimizer step")
+        axes.set_ylabel(label)
         axes.grid(alpha=0.3)
-        axes.legend()
+    if noise > 0:
+        panels[0].axhline(noise, color="0.4", linestyle=":", label="noise of the data")
+    panels[0].legend(title="stage", fontsize="small")
     save_figure(figure, path)
 
 

@@ -31,6 +31,7 @@ from physml.training.checkpoint import (
 NOT_COMPARED = {"out", "resume", "quick", "time_limit"}
 NOT_COMPARED |= {"communicator", "devices", "threads"}  # any ranks may resume
 SECONDS_BETWEEN_CHECKPOINTS = 2.0
+SHARE_OF_SAVING = 0.05  # of the time, at most: large checkpoints come less often
 
 Result = TypeVar("Result")
 
@@ -127,6 +128,7 @@ class Run:
     _seconds_before: float = 0.0
     _unsaved: Any = None
     _saved_at: float = field(default_factory=time.monotonic)
+    _save_after: float = SECONDS_BETWEEN_CHECKPOINTS
 
     @property
     def seconds(self) -> float:
@@ -205,7 +207,7 @@ class Run:
         self._unsaved = snapshot
         signals = self.communicator.gather_objects(flag.number)
         number = next((number for number in signals if number is not None), None)
-        is_due = time.monotonic() - self._saved_at > SECONDS_BETWEEN_CHECKPOINTS
+        is_due = time.monotonic() - self._saved_at > self._save_after
         if is_due or number is not None:
             self._save(snapshot)
         if number is not None:
@@ -217,9 +219,12 @@ class Run:
         return False
 
     def _save(self, snapshot: Any) -> None:
-        self._saved_at, self._unsaved = time.monotonic(), None
+        started, self._unsaved = time.monotonic(), None
         if self.communicator.is_root:
             self._write(snapshot)
+        self._saved_at = time.monotonic()
+        took = self._saved_at - started
+        self._save_after = max(SECONDS_BETWEEN_CHECKPOINTS, took / SHARE_OF_SAVING)
 
     def _write(self, snapshot: Any) -> None:
         self.folder.sync_records()

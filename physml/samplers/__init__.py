@@ -26,13 +26,15 @@ from physml.samplers.sampling import (
     Observables,
     Observer,
     SampleResult,
-    SamplingSnapshot,
-    initial_snapshot,
     nothing_observed,
     sample,
-    snapshot_of,
 )
 from physml.samplers.self_learning import SelfLearning
+from physml.samplers.snapshot import (
+    SamplingSnapshot,
+    initial_snapshot,
+    snapshot_of,
+)
 
 __all__ = [
     "Batching",

@@ -21,7 +21,7 @@ from physml.samplers.kernel import Kernel
 
 Batching = Literal["vmap", "map"]
 
-RECORDS_PER_PIECE = 64  # the size of the compiled program's record buffer
+RECORDS_PER_PIECE = 256  # the size of the compiled program's record buffer
 
 
 class Chains(NamedTuple):

@@ -8,7 +8,7 @@ now and then, and a snapshot from which the run can go on bit for bit.
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,25 +21,17 @@ from physml.parallel import SERIAL, Communicator
 from physml.samplers.compiled_chains import (
     RECORDS_PER_PIECE,
     Batching,
-    Chains,
     Schedule,
     run_piece,
-    start_chains,
 )
 from physml.samplers.kernel import Kernel
 from physml.samplers.outcome import SamplingOutcome
 from physml.samplers.records import ChainRecords
+from physml.samplers.snapshot import SamplingSnapshot, initial_snapshot
 
 SECONDS_PER_PIECE = 0.5  # what a piece aims at, so that Ctrl-C is answered soon
 
 Observables = Callable[[jax.Array], dict[str, jax.Array]]
-
-
-class SamplingSnapshot(NamedTuple):
-    """Where the chains stand: a pytree of arrays, enough to go on from it exactly."""
-
-    sweep: jax.Array  # how many were done
-    chains: Chains
 
 
 @dataclass(frozen=True)
@@ -175,67 +167,6 @@ def sample(
         return run.from_snapshot(snapshot, time_limit)
 
 
-def initial_snapshot(
-    kernel: Kernel,
-    spins: jax.Array,
-    *,
-    batching: Batching = "vmap",
-    communicator: Communicator = SERIAL,
-) -> SamplingSnapshot:
-    """Return the snapshot before the first sweep, after checking spins and density.
-
-    `jax.eval_shape(partial(snapshot_of, kernel), spins)` gives its template for reading
-    a checkpoint.
-
-    Raises
-    ------
-    ValueError
-        If spins are not unit vectors, or the log density is not a real finite scalar.
-    """
-    _require_unit_spins(spins)
-    _require_real_scalar(kernel, spins)
-    state = start_chains(
-        communicator.share(kernel),
-        communicator.divide(spins),
-        num_chains=spins.shape[0],
-        batching=batching,
-        communicator=communicator,
-    )
-    densities = np.asarray(communicator.fetch(state).log_density)
-    if not np.all(np.isfinite(densities)):
-        chain = int(np.argmin(np.isfinite(densities)))
-        raise expected(
-            "a log density that is finite at the first spins",
-            f"{densities[chain]} for chain {chain}",
-            "check the density, or start from spins that it allows",
-        )
-    return _snapshot(kernel, state)
-
-
-def snapshot_of(kernel: Kernel, spins: jax.Array) -> SamplingSnapshot:
-    """Return the snapshot before the first sweep, unchecked: its template, traced.
-
-    Parameters
-    ----------
-    kernel
-        The kernel that will run.
-    spins
-        Shape (num_chains, n_1, ..., n_d, 3).
-    """
-    return _snapshot(kernel, jax.vmap(kernel.start)(spins))
-
-
-def _snapshot(kernel: Kernel, state: Any) -> SamplingSnapshot:
-    num_chains, dtype = state.log_density.shape[0], state.log_density.dtype
-    step_sizes = {
-        name: jnp.full((num_chains,), rule.initial, dtype)
-        for name, rule in kernel.step_sizes().items()
-    }
-    zeros = jnp.zeros((num_chains,), int)
-    chains = Chains(jnp.arange(num_chains), state, step_sizes, zeros)
-    return SamplingSnapshot(jnp.zeros((), int), chains)
-
-
 class _Plan(NamedTuple):
     """How many sweeps, in which parts."""
 
@@ -272,9 +203,10 @@ class _Run:
             snapshot, new = self._piece(snapshot, min(num_records, left))
             records = records + new
             is_stopped = self.observer is not None and self.observer(snapshot, new)
+            if self.plan.num_records_left(int(snapshot.sweep)) == 0:
+                break
             if is_stopped or self._is_late(deadline):
-                outcome = SamplingOutcome.TIME_LIMIT
-                outcome = SamplingOutcome.INTERRUPTED if is_stopped else outcome
+                outcome = _early_end(is_stopped)
                 break
             pace = SECONDS_PER_PIECE / float(np.mean(new.seconds))
             num_records = int(np.clip(pace, 1, RECORDS_PER_PIECE))
@@ -290,39 +222,35 @@ class _Run:
         self, snapshot: SamplingSnapshot, num_records: int
     ) -> tuple[SamplingSnapshot, ChainRecords]:
         """Run so many records of all chains, and time them on the root."""
-        share, num_chains = self.communicator.share, snapshot.chains.number.shape[0]
-        numbers = (
-            snapshot.sweep,
-            num_records,
-            self.plan.record_every,
-            self.plan.num_burn_in,
-        )
-        schedule = Schedule(*(jnp.asarray(number) for number in numbers))
-        divided = self.communicator.divide(snapshot.chains)
         start = time.monotonic()
+        share, plan = self.communicator.share, self.plan
+        numbers = (snapshot.sweep, num_records, plan.record_every, plan.num_burn_in)
         piece = run_piece(
             share(self.kernel),
             share(self.observables),
             share(self.key),
-            share(schedule),
-            divided,
-            num_chains=num_chains,
+            share(Schedule(*(jnp.asarray(number) for number in numbers))),
+            self.communicator.divide(snapshot.chains),
+            num_chains=snapshot.chains.number.shape[0],
             batching=self.batching,
             communicator=self.communicator,
         )
         chains, rows = jax.block_until_ready(self.communicator.fetch(piece))
+        rows = jax.tree.map(lambda x: np.asarray(x)[:, :num_records], rows)
         seconds = self.communicator.broadcast_object(time.monotonic() - start)
-        sweeps = int(snapshot.sweep) + self.plan.record_every * np.arange(
-            1, num_records + 1
-        )
+        steps = plan.record_every * np.arange(1, num_records + 1)
         records = ChainRecords(
-            sweeps,
+            int(snapshot.sweep) + steps,
             np.full(num_records, seconds / max(num_records, 1)),
-            {name: np.asarray(x)[:, :num_records] for name, x in rows.values.items()},
-            {k: np.asarray(x)[:, :num_records] for k, x in rows.acceptance.items()},
+            rows.values,
+            rows.acceptance,
         )
-        sweep = snapshot.sweep + num_records * self.plan.record_every
+        sweep = snapshot.sweep + num_records * plan.record_every
         return SamplingSnapshot(sweep, chains), records
+
+
+def _early_end(is_stopped: bool) -> SamplingOutcome:
+    return SamplingOutcome.INTERRUPTED if is_stopped else SamplingOutcome.TIME_LIMIT
 
 
 def _has_refused(snapshot: SamplingSnapshot) -> bool:
@@ -343,30 +271,3 @@ def _checked_schedule(num_sweeps: int, num_burn_in: int, record_every: int) -> _
             "round them",
         )
     return _Plan(num_burn_in, num_burn_in + num_sweeps, record_every)
-
-
-def _require_unit_spins(spins: jax.Array) -> None:
-    shape, dtype = jnp.shape(spins), jnp.result_type(spins)
-    if len(shape) < 3 or 0 in shape or not jnp.issubdtype(dtype, jnp.floating):
-        raise expected(
-            "real spins of shape (num_chains, n_1, ..., n_d, 3)",
-            f"{dtype} of shape {shape}",
-            "give each chain a configuration, see random_configurations",
-        )
-    error = float(jnp.max(jnp.abs(jnp.linalg.norm(spins, axis=-1) - 1)))
-    if not error < np.sqrt(np.finfo(dtype).eps):
-        raise expected(
-            "spins of unit length",
-            f"lengths that differ from 1 by {error:.1e}",
-            "divide by jnp.linalg.norm(spins, axis=-1, keepdims=True)",
-        )
-
-
-def _require_real_scalar(kernel: Kernel, spins: jax.Array) -> None:
-    shape = jax.eval_shape(kernel.start, spins[0]).log_density
-    if shape.shape != () or not jnp.issubdtype(shape.dtype, jnp.floating):
-        raise expected(
-            "a log density that is a real scalar",
-            f"{shape.dtype} of shape {shape.shape}",
-            "sum it up, or take the real part",
-        )

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from physml.operators import LinearOperator
+from physml.operators.scaled_operator import size_exponent, times_power_of_two
 
 MARGIN = 0.5  # of the tolerance: the recurrence's residual is not quite the true one
 SHOWN = 3  # failed systems that a message names
@@ -98,12 +99,13 @@ def with_derivative(
     """
 
     def solve(_: Callable, b: jax.Array) -> tuple[jax.Array, Iterated]:
-        found = iterate(b)
-        return found.solution, found
+        exponent = _exponents(b)  # squares of very small numbers are zero
+        found = iterate(times_power_of_two(b, -exponent))
+        return times_power_of_two(found.solution, exponent), found
 
     def solve_transposed(_: Callable, b: jax.Array) -> tuple[jax.Array, Iterated]:
-        found = iterate(b.conj())
-        return found.solution.conj(), found
+        solution, found = solve(_, b.conj())
+        return solution.conj(), found
 
     solution, found = jax.lax.custom_linear_solve(
         operator, right_hand_sides, solve, solve_transposed, has_aux=True
@@ -124,6 +126,14 @@ def relative_residuals(
     """Return |b - A x| / |b| of each row; |A x| where b = 0."""
     fixed = jax.lax.stop_gradient((operator, solution, right_hand_sides))
     operator, solution, right_hand_sides = fixed
-    norm = jnp.linalg.norm(right_hand_sides, axis=-1)
-    residual = jnp.linalg.norm(right_hand_sides - operator(solution), axis=-1)
+    exponent = _exponents(right_hand_sides)
+    norm, residual = (
+        jnp.linalg.norm(times_power_of_two(x, -exponent), axis=-1)
+        for x in (right_hand_sides, right_hand_sides - operator(solution))
+    )
     return residual / jnp.where(norm > 0, norm, 1)
+
+
+def _exponents(vectors: jax.Array) -> jax.Array:
+    """Return e with elements of about 2^e for each row, (num_systems, 1)."""
+    return size_exponent(jnp.max(jnp.abs(vectors), axis=-1, keepdims=True))

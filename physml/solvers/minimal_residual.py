@@ -22,6 +22,11 @@ import jax
 import jax.numpy as jnp
 
 from physml.operators import LinearOperator
+from physml.operators.scaled_operator import (
+    ScaledOperator,
+    exponent_of,
+    times_power_of_two,
+)
 from physml.solvers.lanczos import LanczosState, lanczos_chunk, lanczos_start
 from physml.solvers.linear_solution import (
     MARGIN,
@@ -86,6 +91,9 @@ def _iterate(
     max_iterations: int,
     right_hand_sides: jax.Array,
 ) -> Iterated:
+    size = jnp.ones((), right_hand_sides.real.dtype)
+    exponent = exponent_of(operator, size)
+    operator = ScaledOperator(operator, -exponent)
     lanczos, norm = lanczos_start(right_hand_sides)
     zero, zeros = jnp.zeros_like(norm), jnp.zeros_like(right_hand_sides)
     start = _State(
@@ -100,7 +108,8 @@ def _iterate(
     )
     target = MARGIN * tolerance * norm
     end = iterated(partial(_step, operator, target), start, max_iterations)
-    return Iterated(end.solution, end.num_steps, jnp.zeros(norm.shape, bool))
+    solution = times_power_of_two(end.solution, -exponent)
+    return Iterated(solution, end.num_steps, jnp.zeros(norm.shape, bool))
 
 
 def _step(operator: LinearOperator, target: jax.Array, state: _State) -> _State:

@@ -1,4 +1,4 @@
-"""Minimize any loss with any Optax optimizer, in compiled pieces of many steps.
+"""Minimize any loss with any optimizer, in compiled pieces of many steps.
 
 A minimization runs through stages (an optimizer and a number of steps each). Within a
 stage the loop is one compiled program that returns to Python only now and then, with a

@@ -7,7 +7,7 @@ import pytest
 import scipy.sparse
 
 from physml.failures import RunFailure
-from physml.greens_functions import local_density_of_states
+from physml.greens_functions import local_density_of_states, rounds
 from physml.hamiltonians.tight_binding import impurity_chain
 from physml.operators import as_operator, to_sparse
 from physml.parallel import ShardedCommunicator
@@ -129,8 +129,13 @@ def test_rounds_can_be_watched_and_resumed():
     with pytest.raises(RunFailure, match="6 of 12 rows"):
         local_density_of_states(matrix, ENERGIES, ETA, batch=3, observer=watch)
     assert [record.num_done for _, record in seen] == [3, 6]
-    resumed = local_density_of_states(matrix, ENERGIES, ETA, snapshot=seen[-1][0])
+    compiled = rounds._one_round._cache_size()
+    resumed = local_density_of_states(
+        matrix, ENERGIES, ETA, batch=3, snapshot=seen[-1][0]
+    )
     np.testing.assert_allclose(resumed.values, summed(matrix), rtol=1e-9)
+    assert rounds._one_round._cache_size() == compiled  # its rounds are as long
+    assert np.shares_memory(*(snapshot.rows.green for snapshot, _ in seen))
     with pytest.raises(ValueError, match="a snapshot of a map of shape"):
         local_density_of_states(matrix, ENERGIES, ETA, sites=[1], snapshot=seen[-1][0])
 

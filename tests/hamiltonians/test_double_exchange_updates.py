@@ -9,7 +9,9 @@ import pytest
 
 from physml.hamiltonians import DoubleExchange, double_exchange_density, random_spins
 from physml.lattices import BravaisLattice, chain, cubic, square, triangular
+from physml.samplers.kernel import SpinState
 from physml.samplers.local_density import LocalDensity, with_spin
+from physml.samplers.metropolis import LocalMetropolis
 
 EPS = np.finfo(np.float64).eps
 CASES = {
@@ -18,6 +20,7 @@ CASES = {
     "ring of two": (DoubleExchange(chain(2), 1.0, 4.0), 0.05),
     "square": (DoubleExchange(square(4, 4)), 0.05),
     "triangular": (DoubleExchange(triangular(3, 3), 1.0, 2.0, -0.5), 0.03),
+    "no energy scale": (DoubleExchange(chain(3), 0.0, 0.0), 0.1),
     "cubic, hot": (DoubleExchange(cubic(2, 3, 2)), 20.0),
 }
 
@@ -114,6 +117,34 @@ def test_both_methods_agree_under_jit_and_map() -> None:
         for method in ("greens_function", "diagonalization")
     )
     np.testing.assert_allclose(got, want, rtol=0, atol=1e-11)
+
+
+def test_chains_find_the_angle_of_two_spins() -> None:
+    """On a ring of two F depends on the angle alone: its mean is one integral."""
+    model, temperature = DoubleExchange(chain(2), 1.0, 6.0), 0.5
+    cosines, weights = np.polynomial.legendre.leggauss(40)
+    pairs = np.zeros((40, 2, 3))
+    pairs[:, 0, 2], pairs[:, 1, 2] = 1, cosines
+    pairs[:, 1, 0] = np.sqrt(1 - cosines**2)
+    logs = [exact_log_density(model, temperature, jnp.asarray(p)) for p in pairs]
+    weights = weights * np.exp(logs - np.max(logs))
+    want = weights @ cosines / weights.sum()
+    kernel = LocalMetropolis(double_exchange_density(model, temperature))
+
+    def mean(key: jax.Array) -> jax.Array:
+        def step(state: SpinState, key: jax.Array) -> tuple[SpinState, jax.Array]:
+            state, _ = kernel.step(key, state, {"local": jnp.asarray(np.pi)})
+            return state, state.spins[0] @ state.spins[1]
+
+        keys = jax.random.split(key, 220)
+        state = kernel.start(spins_on(model.lattice))
+        return jnp.mean(jax.lax.scan(step, state, keys)[1][20:])
+
+    means = jax.jit(jax.vmap(mean))(jax.random.split(jax.random.key(2), 64))
+    error = np.std(means, ddof=1) / np.sqrt(64)
+    assert error < 0.01
+    assert abs(np.mean(means) - want) < 4 * error
+    assert abs(want) > 30 * error
 
 
 def test_another_model_compiles_nothing() -> None:

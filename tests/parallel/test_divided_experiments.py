@@ -23,7 +23,9 @@ FIT = ("experiments/smearing_fit.py", "--quick")
 MAP = ("experiments/local_density_of_states.py", "--quick")
 MAP_BY_SITES = (*MAP, "--method", "krylov", "--batch", "4")
 GAP = ("experiments/bogoliubov_de_gennes.py", "--quick", "--defect", "vortex")
+SEARCH = ("experiments/ldos_inverse_design.py", "--quick", "--size", "6")
 ALL = {"levels": LEVELS, "fit": FIT, "map": MAP, "sites": MAP_BY_SITES, "gap": GAP}
+ALL["search"] = SEARCH
 
 
 def result_of(folder):
@@ -35,14 +37,15 @@ def energies_of(folder):
 
 
 def numbers_of(folder):
-    """Return what a run found: energies, couplings, or a map."""
+    """Return what a run found: energies, couplings, potentials, or a map."""
     result = result_of(folder)
     if (folder / "ldos.npz").exists():
         with np.load(folder / "ldos.npz", allow_pickle=False) as file:
             return file["ldos"].ravel()
-    return (
-        result["learned_couplings"] if "levels" not in result else energies_of(folder)
-    )
+    if "levels" in result:
+        return energies_of(folder)
+    names = ("learned_couplings", "found_potentials")
+    return next(result[name] for name in names if name in result)
 
 
 @pytest.fixture(scope="module")

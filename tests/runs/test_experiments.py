@@ -115,6 +115,14 @@ def test_an_earlier_run_is_not_overwritten_and_can_be_resumed(tmp_path, capsys):
     assert result_of(tmp_path)["levels"] == before
 
 
+def test_records_of_a_run_without_a_checkpoint_are_not_continued(tmp_path):
+    (tmp_path / "records.jsonl").write_text('{"level": 7}\n')
+    arguments = [*SMALL, "--steps", 20, "--out", tmp_path]
+    assert run("harmonic_oscillator", *arguments) == 0
+    lines = (tmp_path / "records.jsonl").read_text().splitlines()
+    assert [json.loads(line)["level"] for line in lines] == [0, 0, 1, 1]
+
+
 def test_resuming_needs_the_same_options_and_a_checkpoint(tmp_path, capsys):
     arguments = [*SMALL, "--steps", 20, "--out", tmp_path]
     assert run("harmonic_oscillator", *arguments, "--resume") == 2

@@ -169,6 +169,12 @@ def test_the_time_limit_ends_it():
     assert len(result.records.sweep) == 1
 
 
+@pytest.mark.usefixtures("short_pieces")
+def test_who_stops_it_at_the_end_has_finished_it():
+    result = run(observer=lambda snapshot, _: int(snapshot.sweep) == 60)
+    assert result.outcome == SamplingOutcome.FINISHED
+
+
 def test_a_second_call_compiles_nothing():
     run()
     count = compiled_chains.run_piece._cache_size()

@@ -168,3 +168,31 @@ def test_bad_input_is_refused(change, message):
     arguments = {"operator": np.eye(3), "right_hand_sides": np.ones((1, 3))} | change
     with pytest.raises(ValueError, match=message):
         solve_linear_systems(**arguments)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("unit", [1e-25, 1e22])
+def test_small_and_large_numbers_in_single_precision(method, unit):
+    """Their squares are zero or infinite, which once passed for converged."""
+    matrix, b = with_levels(np.linspace(1, 3, 8)), rows(2, 8)
+    exact = np.linalg.solve(matrix, b.T).T
+    found = solve_linear_systems(
+        matrix.astype(np.float32),
+        (unit * b).astype(np.float32),
+        method=method,
+        tolerance=1e-5,
+    )
+    np.testing.assert_allclose(
+        np.asarray(found.solution, float) / unit, exact, atol=1e-4
+    )
+
+
+def test_an_operator_in_joules_in_single_precision():
+    matrix, b = with_levels(SPECTRA["indefinite"]), rows(2, 30)
+    exact = np.linalg.solve(matrix, b.T).T
+    small = (1e-22 * matrix).astype(np.float32)
+    found = solve_linear_systems(
+        small, b.astype(np.float32), method="minimal_residual", tolerance=1e-4
+    )
+    scaled = np.asarray(found.solution, float) * 1e-22
+    np.testing.assert_allclose(scaled, exact, atol=1e-3 * np.abs(exact).max())
