@@ -23,7 +23,8 @@ class SelfLearningMonteCarloConfiguration(SelfLearningConfiguration):
     """
 
     quick: bool = False
-    """Other defaults, for a short run: 4 x 4 sites, 1 layer, 400 samples, 2 starts."""
+    """Other defaults, for a short run: 4 x 4 sites, 1 layer, 400 samples, 2 starts,
+    no second round of training."""
 
     @classmethod
     def quick_defaults(cls) -> Self:
@@ -36,7 +37,7 @@ class SelfLearningMonteCarloConfiguration(SelfLearningConfiguration):
             training_steps=15,
             training_samples=400,
             test_samples=100,
-            own_samples=100,
+            own_samples=0,
             interval=2,
             burn_in=20,
             chains=4,
