@@ -195,6 +195,6 @@ def require_temperature(
 ) -> jax.Array:
     """Return T as an array; refuse what is not one positive number."""
     checked = one_number(temperature, "temperature", dtype)
-    if not is_traced(checked) and not checked > 0:
+    if not is_traced(checked) and not float(checked) > 0:
         raise expected("a temperature T > 0", checked, "try 0.05")
     return checked
