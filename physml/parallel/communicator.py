@@ -93,7 +93,11 @@ class Communicator(ABC):
     @property
     @abstractmethod
     def rank(self) -> int | jax.Array:
-        """The number of this rank, from 0; traced under sharding."""
+        """The number of this rank, from 0; with several, known only as a program runs.
+
+        So all ranks run one program, and what each computes from the same values is
+        bitwise the same: their loops and line searches end at the same step.
+        """
 
     @abstractmethod
     def _sum_vector(self, vector: jax.Array) -> jax.Array:

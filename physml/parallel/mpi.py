@@ -14,6 +14,7 @@ from types import ModuleType, TracebackType
 from typing import Any, NoReturn
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from physml.failures import expected
@@ -72,9 +73,9 @@ class MpiCommunicator(Communicator):
         return self._host.Get_size()
 
     @property
-    def rank(self) -> int:
-        """The number of this process."""
-        return self._host.Get_rank()
+    def rank(self) -> jax.Array:
+        """The number of this process, which a program reads when it runs."""
+        return _at_run_time(jnp.asarray(self.process))
 
     def _sum_vector(self, vector: jax.Array) -> jax.Array:
         return _transfer(vector, _add, _keep)
@@ -92,12 +93,12 @@ class MpiCommunicator(Communicator):
 
     def divide(self, tree: Any) -> Divided:
         """Return the block of this process."""
-        return block_of(tree, division_of(tree, self.size), self.rank)
+        return block_of(tree, division_of(tree, self.size), self.process)
 
     @property
     def process(self) -> int:
-        """The rank."""
-        return self.rank
+        """The number of this process."""
+        return self._host.Get_rank()
 
     @property
     def num_processes(self) -> int:
@@ -146,7 +147,7 @@ class MpiCommunicator(Communicator):
         while not everyone_left.Test():
             if time.monotonic() > end:
                 if not self.is_root:
-                    print_error(f"Rank {self.rank}: {sentence}")
+                    print_error(f"Rank {self.process}: {sentence}")
                 self._host.Abort(exit_code)
             time.sleep(0.01)
         raise SystemExit(exit_code)
@@ -196,7 +197,26 @@ def _device_world() -> Any:
     return mpi.COMM_WORLD.Clone()
 
 
+@functools.cache
+def _lone_world() -> Any:
+    """Return the communicator of mpi4jax in which this process is alone."""
+    mpi, _ = _start_mpi()
+    return mpi.COMM_SELF.Clone()
+
+
 # Outside jit every call of mpi4jax compiles again and leaks: these are jitted and kept.
+
+
+@partial(jax.jit, inline=True)
+def _at_run_time(number: jax.Array) -> jax.Array:
+    """Return a number of this rank in such a way that XLA does not know it.
+
+    Constants that differ make programs that differ: XLA fuses them in other ways, and
+    what all ranks compute from the same values would round differently on each. Then
+    one rank takes another step of a line search than the others, and all wait for ever.
+    """
+    mpi, mpi4jax = _start_mpi()
+    return mpi4jax.allreduce(number, op=mpi.SUM, comm=_lone_world())
 
 
 @partial(jax.jit, inline=True)

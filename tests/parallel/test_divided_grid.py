@@ -1,5 +1,6 @@
 """Operator, QR and energy of a divided grid, compared with those of the whole."""
 
+import re
 from functools import partial
 
 import jax
@@ -150,3 +151,20 @@ def test_minimization_compiles_once_and_ends_at_the_same_energy(communicator):
         sizes.append(run_piece._cache_size())
     np.testing.assert_allclose(energies, energies[0], rtol=1e-11)
     assert sizes[1] == sizes[2]
+
+
+def test_all_ranks_compile_one_program(communicator):
+    """Another program rounds differently: ranks would part in what they decide."""
+    problem = levels_problem(communicator, "solved")
+    energy, _ = problem.objectives(problem.no_lower_levels())
+    program = communicator.spmd(lambda f, p: jax.value_and_grad(f)(p))
+    lowered = jax.jit(program).lower(energy, problem.initial_parameters(0))
+    first, *others = communicator.gather_objects(steps_of(lowered.compile().as_text()))
+    assert "dot" in first
+    assert all(other == first for other in others)
+
+
+def steps_of(text):
+    """Return a compiled program without the numbers of its lines and its addresses."""
+    text = re.sub(r"(, metadata=|, backend_config=|constant\().*", "", text)
+    return re.sub(r"\.\d+", "", text)

@@ -11,7 +11,7 @@ import os, signal, sys, time
 import physml
 from physml.parallel import choose_communicator
 communicator = choose_communicator("mpi")
-is_ill = communicator.rank == 1
+is_ill = communicator.process == 1
 def fall_ill():
     print("failed at", time.time(), flush=True)
 """
