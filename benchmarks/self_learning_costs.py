@@ -27,6 +27,7 @@ import numpy as np
 import tyro
 from jax.tree_util import Partial
 from reporting import markdown_table, report, spread
+from threadpoolctl import threadpool_limits
 
 from physml.hamiltonians import DoubleExchange, double_exchange_density
 from physml.lattices import square
@@ -297,7 +298,8 @@ def main(options: Options) -> None:
     if options.study != "ranks":  # whose workers see to themselves
         limit_threads(1)
         enable_x64()
-    studies[options.study](options)
+    with threadpool_limits(limits=1, user_api="blas"):
+        studies[options.study](options)
 
 
 if __name__ == "__main__":
