@@ -168,7 +168,7 @@ def trial(arguments: tuple, index: jax.Array, total: jax.Array) -> jax.Array:
 
 
 def accepted_move(arguments: tuple, index: jax.Array, carry: tuple) -> tuple:
-    """Move one spin, in a branch as a chain has it: without, XLA copies G before."""
+    """Move one spin, in a branch as a chain has it."""
     density, new_spins = arguments
     spins, cache = carry
     site = index % new_spins.shape[0]

@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -169,14 +170,14 @@ def methods(options: Options, regression: Regression) -> dict[str, Method]:
     steps, target = options.steps, options.target
     ours = optimizer_stages("levenberg_marquardt", num_steps=steps)
     solver = optimistix.LevenbergMarquardt(rtol=0.0, atol=0.0)
-    plain = (Stage("Optimistix", least_squares_optimizer(solver), steps),)
+    bold = optimistix.ClassicalTrustRegion(high_cutoff=0.75, high_constant=10.0)
+    solver = eqx.tree_at(lambda s: s.search, solver, bold)
+    bolder = (Stage("bolder", least_squares_optimizer(solver), steps),)
     lbfgs = optimizer_stages("lbfgs", num_steps=10 * steps)
     adam = optimizer_stages("adam", num_steps=50 * steps)
     return {
         "Levenberg-Marquardt": physml_method(regression, ours, 1, target),
-        "the same, constants of Optimistix": physml_method(
-            regression, plain, 1, target
-        ),
+        "the same, damping falls tenfold": physml_method(regression, bolder, 1, target),
         "L-BFGS after 100 steps of Adam": physml_method(regression, lbfgs, 10, target),
         "Adam": physml_method(regression, adam, 10, target),
         "SciPy, MINPACK": scipy_method(regression, "lm", steps, target),

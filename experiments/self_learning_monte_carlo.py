@@ -19,11 +19,12 @@ class SelfLearningMonteCarloConfiguration(SelfLearningConfiguration):
 
     Exact: H = -t sum (c+c + h.c.) + (J/2) sum_i S_i.sigma_i - mu N with unit spins on a
     periodic lattice, and the free energy F of the electrons. Energies and temperatures
-    are in units of t = 1. Formulas: physml/hamiltonians/double_exchange.py.
+    are in one unit, that of t. Formulas: physml/hamiltonians/double_exchange.py.
     """
 
     quick: bool = False
-    """Other defaults, for a short run: 4 x 4 sites, 1 layer, 400 samples, 2 starts."""
+    """Other defaults, for a short run: 4 x 4 sites, 1 layer, 400 samples, 2 starts,
+    no second round of training."""
 
     @classmethod
     def quick_defaults(cls) -> Self:
@@ -36,7 +37,7 @@ class SelfLearningMonteCarloConfiguration(SelfLearningConfiguration):
             training_steps=15,
             training_samples=400,
             test_samples=100,
-            own_samples=100,
+            own_samples=0,
             interval=2,
             burn_in=20,
             chains=4,

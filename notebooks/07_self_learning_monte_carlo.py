@@ -123,10 +123,10 @@ for name, others in (("rotation", turned), ("translation", moved)):
 # %% [markdown]
 # ## The whole run
 #
-# Data from the exact model, training, a second round of training on the model's own
-# configurations, measurements:
+# Data from the exact model, training, measurements:
 # `python experiments/self_learning_monte_carlo.py --quick` does this on 4 x 4 sites.
-# Without `--quick` the lattice has 6 x 6, and there are more layers and more samples.
+# Without `--quick` the lattice has 6 x 6, there are more layers and more samples, and a
+# second round of training adds configurations that the models themselves visit.
 
 # %%
 options = self_learning_monte_carlo.SelfLearningMonteCarloConfiguration

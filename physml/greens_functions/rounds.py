@@ -113,6 +113,7 @@ def rows_in_rounds(
                     f"The map was ended after {start} of {total} rows: go on from the "
                     "last snapshot."
                 )
+    assert whole is not None  # a map has a row
     return whole
 
 

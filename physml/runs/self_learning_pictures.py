@@ -160,7 +160,7 @@ def draw_observables(path: Path, methods: Mapping[str, Mapping[str, Any]]) -> No
         axes.ticklabel_format(axis="x", useOffset=False)
         axes.grid(alpha=0.3)
     panels[0].set_yticks(range(len(names)), names)
-    panels[0].invert_yaxis()
+    panels[0].set_ylim(len(names) - 0.5, -0.5)
     save_figure(figure, path)
 
 

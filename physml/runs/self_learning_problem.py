@@ -30,7 +30,7 @@ class SelfLearningConfiguration(RunConfiguration):
     """Options of self-learning Monte Carlo.
 
     The exact model is H = -t sum (c+c + h.c.) + (J/2) sum_i S_i.sigma_i - mu N on a
-    periodic lattice; energies and temperatures are in units of t = 1.
+    periodic lattice; energies and temperatures are in one unit, that of t.
     """
 
     lattice: SpinLattice = "square"
@@ -78,9 +78,9 @@ class SelfLearningConfiguration(RunConfiguration):
     chains: int = 8
     """Independent chains of each measurement, and of the configurations to learn
     from."""
-    sweeps: int = 200
+    sweeps: int = 1000
     """Sweeps of each chain in the measurement by exact Metropolis."""
-    proposals: int = 400
+    proposals: int = 1000
     """Proposals of each chain in the measurement by self-learning Monte Carlo."""
     trajectories: int = 4
     """Hamiltonian trajectories of a model in one proposal; 0: the number from 1 to 16

@@ -20,7 +20,7 @@ from physml.samplers.global_rotation import global_rotation
 from physml.samplers.kernel import SpinState, StepSize, Tally, choose
 from physml.samplers.local_density import Cache, LocalDensity
 from physml.samplers.local_rotation import cone_rotation
-from physml.samplers.sweep import sweep
+from physml.samplers.sweep import Walk, start_walk, sweep
 
 # key, spins, step size -> new spins and log correction
 Proposal = Callable[[jax.Array, jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
@@ -33,7 +33,7 @@ WALK_ACCEPTANCE = 0.4
 @register_dataclass
 @dataclass(frozen=True)
 class LocalMetropolis:
-    """One sweep: a trial at each site, forward or backward over the lattice.
+    """Sweeps: a trial at each site, forward or backward over the lattice.
 
     Parameters
     ----------
@@ -45,6 +45,9 @@ class LocalMetropolis:
         no other site's move changes the spin that a site starts from.
     step_size
         Of the proposal: for `cone_rotation` the half angle of the cone.
+    num_sweeps
+        In a step. What the density keeps beside a configuration is made once in each
+        step and lives through its sweeps.
     """
 
     density: LocalDensity
@@ -52,6 +55,7 @@ class LocalMetropolis:
     step_size: StepSize = field(
         default=StepSize(1.0, WALK_ACCEPTANCE, math.pi), metadata={"static": True}
     )
+    num_sweeps: int | jax.Array = 1
 
     is_reversible: ClassVar[bool] = True
 
@@ -68,10 +72,22 @@ class LocalMetropolis:
     def step(
         self, key: jax.Array, state: SpinState, step_sizes: dict[str, jax.Array]
     ) -> tuple[SpinState, Tally]:
-        """Sweep once."""
+        """Sweep so many times."""
+
+        def one_sweep(index: jax.Array, walk: Walk) -> Walk:
+            sweep_key = jax.random.fold_in(key, index)
+            return self._sweep(sweep_key, walk, step_sizes["local"])
+
+        walk = start_walk(self.density, state.spins)
+        walk = jax.lax.fori_loop(0, self.num_sweeps, one_sweep, walk)
+        num_sites = state.spins.size // state.spins.shape[-1]
+        end, acceptance, count = walk.end(self.density, num_sites * self.num_sweeps)
+        return end, Tally({"local": acceptance}, count)
+
+    def _sweep(self, key: jax.Array, walk: Walk, step_size: jax.Array) -> Walk:
         proposal_key, sweep_key = jax.random.split(key)
-        flat = jnp.reshape(state.spins, (-1, state.spins.shape[-1]))
-        proposed, corrections = self.proposal(proposal_key, flat, step_sizes["local"])
+        flat = jnp.reshape(walk.spins, (-1, walk.spins.shape[-1]))
+        proposed, corrections = self.proposal(proposal_key, flat, step_size)
 
         def propose(
             cache: Cache, spins: jax.Array, site: jax.Array
@@ -79,8 +95,7 @@ class LocalMetropolis:
             del cache, spins
             return proposed[site], corrections[site]
 
-        state, acceptance, count = sweep(sweep_key, self.density, state.spins, propose)
-        return state, Tally({"local": acceptance}, count)
+        return sweep(sweep_key, self.density, walk, propose)
 
 
 @register_dataclass

@@ -26,7 +26,7 @@ from jax.tree_util import register_dataclass
 from physml.samplers.geometry import dot, unit
 from physml.samplers.kernel import SpinState, StepSize, Tally
 from physml.samplers.local_density import Cache, LocalDensity
-from physml.samplers.sweep import sweep
+from physml.samplers.sweep import start_walk, sweep
 
 
 class LocalFieldDensity(LocalDensity, Protocol):
@@ -84,5 +84,7 @@ class Overrelaxation:
             new_spin = reflection(spin, self.density.local_field(cache, spins, site))
             return new_spin, jnp.zeros((), spins.dtype)
 
-        state, acceptance, count = sweep(key, self.density, state.spins, propose)
+        walk = sweep(key, self.density, start_walk(self.density, state.spins), propose)
+        num_sites = state.spins.size // state.spins.shape[-1]
+        state, acceptance, count = walk.end(self.density, num_sites)
         return state, Tally({"overrelaxation": acceptance}, count)

@@ -21,17 +21,47 @@ SiteProposal = Callable[[Cache, jax.Array, jax.Array], tuple[jax.Array, jax.Arra
 
 
 class Walk(NamedTuple):
-    """The carry of the loop over sites."""
+    """Where a walk over the sites stands: the carry of its loops."""
 
     spins: jax.Array
     cache: Cache
     acceptance: jax.Array  # sum of probabilities
     num_not_finite: jax.Array
 
+    def end(
+        self, density: LocalDensity, num_trials: int | jax.Array
+    ) -> tuple[SpinState, jax.Array, jax.Array]:
+        """Return the state, the mean acceptance, and how many trials were not finite.
+
+        Parameters
+        ----------
+        density
+            That of the walk.
+        num_trials
+            How many there were.
+        """
+        state = SpinState(self.spins, density.log_density(self.cache, self.spins))
+        count = jnp.asarray(num_trials, self.acceptance.dtype)
+        return state, self.acceptance / count, self.num_not_finite
+
+
+def start_walk(density: LocalDensity, spins: jax.Array) -> Walk:
+    """Return the walk before its first trial.
+
+    Parameters
+    ----------
+    density
+        The density and its shortcuts.
+    spins
+        Shape (n_1, ..., n_d, 3).
+    """
+    zero = jnp.zeros((), spins.dtype)
+    return Walk(spins, density.start(spins), zero, jnp.zeros((), int))
+
 
 def sweep(
-    key: jax.Array, density: LocalDensity, spins: jax.Array, propose: SiteProposal
-) -> tuple[SpinState, jax.Array, jax.Array]:
+    key: jax.Array, density: LocalDensity, walk: Walk, propose: SiteProposal
+) -> Walk:
     """Try one move at each site.
 
     Parameters
@@ -39,31 +69,22 @@ def sweep(
     key
         A random key.
     density
-        The density and its shortcuts.
-    spins
-        Shape (n_1, ..., n_d, 3).
+        That of the walk.
+    walk
+        Where it stands.
     propose
         The move of a site, of a given configuration.
-
-    Returns
-    -------
-    The state after the sweep, the mean acceptance, and how many trials had a density
-    that is not finite.
     """
     order_key, accept_key = jax.random.split(key)
-    num_sites = spins.size // spins.shape[-1]
+    num_sites = walk.spins.size // walk.spins.shape[-1]
     is_backward = jax.random.bernoulli(order_key)
-    log_uniforms = log_uniform(accept_key, (num_sites,), spins.dtype)
+    log_uniforms = log_uniform(accept_key, (num_sites,), walk.spins.dtype)
 
     def visit(index: jax.Array, walk: Walk) -> Walk:
         site = jnp.where(is_backward, num_sites - 1 - index, index)
         return _visit(density, walk, site, log_uniforms[site], propose)
 
-    zero = jnp.zeros((), spins.dtype)
-    walk = Walk(spins, density.start(spins), zero, jnp.zeros((), int))
-    walk = jax.lax.fori_loop(0, num_sites, visit, walk)
-    state = SpinState(walk.spins, density.log_density(walk.cache, walk.spins))
-    return state, walk.acceptance / num_sites, walk.num_not_finite
+    return jax.lax.fori_loop(0, num_sites, visit, walk)
 
 
 def _visit(

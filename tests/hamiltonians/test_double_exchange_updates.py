@@ -20,7 +20,7 @@ CASES = {
     "ring of two": (DoubleExchange(chain(2), 1.0, 4.0), 0.05),
     "square": (DoubleExchange(square(4, 4)), 0.05),
     "triangular": (DoubleExchange(triangular(3, 3), 1.0, 2.0, -0.5), 0.03),
-    "sites without electrons' hopping": (DoubleExchange(chain(3), 0.0, 0.0), 0.1),
+    "no energy scale": (DoubleExchange(chain(3), 0.0, 0.0), 0.1),
     "cubic, hot": (DoubleExchange(cubic(2, 3, 2)), 20.0),
 }
 

@@ -20,7 +20,7 @@ from physml.training import (
 )
 
 TIMES = np.linspace(0.0, 4.0, 37)  # NumPy: ranks set up JAX after the import
-STAGES = optimizer_stages("levenberg_marquardt", num_steps=40)
+STAGES = optimizer_stages("levenberg_marquardt", num_steps=100)
 OPTIONS = {"stop_rules": StopRules(patience=15), "record_every": 2}
 
 

@@ -39,6 +39,7 @@ class WithoutEffectiveTerm(SelfLearning):
 
 KERNELS = {
     "local": lambda exact, _: LocalMetropolis(exact),
+    "local, three sweeps": lambda exact, _: LocalMetropolis(exact, num_sweeps=3),
     "without shortcut": lambda exact, _: LocalMetropolis(
         WholeDensity(exact.function())
     ),

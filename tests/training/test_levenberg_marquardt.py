@@ -26,7 +26,7 @@ from physml.training.levenberg_marquardt import (
     levenberg_marquardt,
 )
 
-STAGES = optimizer_stages("levenberg_marquardt", num_steps=100)
+STAGES = optimizer_stages("levenberg_marquardt", num_steps=200)
 RULES = StopRules(patience=15)
 OPTIONS = {"stop_rules": RULES, "record_every": 1}
 
@@ -59,7 +59,7 @@ def test_rosenbrock_is_solved_to_rounding():
     )
     assert result.outcome is Outcome.CONVERGED  # the residuals are exactly zero
     np.testing.assert_allclose(result.parameters, 1.0, rtol=1e-13)
-    assert result.steps < 40
+    assert result.steps < 50
 
 
 @pytest.mark.parametrize("chunk_size", [None, 7])
@@ -131,7 +131,7 @@ def test_redundant_parameters_make_no_harm():
     loss = Regression(lambda p, x: p[0] * p[1] * x, x, targets).loss()
     rules = StopRules(patience=100)
     result = minimize(loss, jnp.array([1.0, 2.0, 5.0]), STAGES, stop_rules=rules)
-    assert result.steps == 100  # far beyond the solution
+    assert result.steps >= 100  # far beyond the solution
     exact = np.dot(x, targets) / np.dot(x, x)
     product = result.parameters[0] * result.parameters[1]
     np.testing.assert_allclose(product, exact, rtol=1e-12)

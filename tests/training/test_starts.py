@@ -20,7 +20,7 @@ from physml.training import (
 )
 from physml.training.compiled_loop import run_piece, state_template
 
-STAGES = optimizer_stages("levenberg_marquardt", num_steps=40)
+STAGES = optimizer_stages("levenberg_marquardt", num_steps=100)
 OPTIONS = {"stop_rules": StopRules(target=1e-13, patience=15), "record_every": 4}
 STARTS = {"x": jnp.array([[-1.2, 1.0], [2.0, 2.0], [0.0, -1.0]])}
 
