@@ -27,7 +27,9 @@ import numpy as np
 import tyro
 from jax.tree_util import Partial
 from reporting import markdown_table, report, spread
+from threadpoolctl import threadpool_limits
 
+from physml.estimators import chain_estimate
 from physml.hamiltonians import DoubleExchange, double_exchange_density
 from physml.lattices import square
 from physml.parallel import SERIAL, Communicator, choose_communicator, limit_threads
@@ -46,8 +48,9 @@ from physml.samplers import (
 from physml.samplers.compiled_chains import Batching
 
 WORKER = "--worker"
-TEMPERATURE, CHAINS, TRAJECTORIES = 0.05, 8, 4
+TEMPERATURE, CHAINS, TRAJECTORIES, BURN_IN = 0.05, 8, 4, 60
 GREEN, LEVELS = "exact sweep, Green's functions", "exact sweep, diagonalizations"
+KEPT, KEPT_SWEEPS = "exact sweep, Green's functions kept for 10", 10
 ACCEPTANCE = "acceptance: one diagonalization"
 Study = Literal["methods", "lengths", "ranks"]
 Seconds = dict[str, list[float]]
@@ -88,10 +91,10 @@ class Problem:
         """-F/T of the electrons."""
         return Partial(exact_log_density, self.exact, jnp.asarray(TEMPERATURE))
 
-    def metropolis(self, method: Any) -> LocalMetropolis:
+    def metropolis(self, method: Any, num_sweeps: int = 1) -> LocalMetropolis:
         """Return exact local Metropolis."""
         density = double_exchange_density(self.exact, TEMPERATURE, method=method)
-        return LocalMetropolis(density)
+        return LocalMetropolis(density, num_sweeps=num_sweeps)
 
     def trajectory(self, path: Path) -> Hamiltonian:
         """Return one trajectory in a model."""
@@ -122,13 +125,13 @@ def turns(
         sample, kernel, spins, key=jax.random.key(1), batching=batching,
         communicator=communicator,
     )  # fmt: skip
-    snapshot = run(num_sweeps=4, num_burn_in=12).snapshot
-    done = 16
+    snapshot = run(num_sweeps=4, num_burn_in=BURN_IN).snapshot
+    done = 4
 
     def turn(steps: int) -> float:
         nonlocal snapshot, done
         done += steps
-        result = run(num_sweeps=done - 12, num_burn_in=12, snapshot=snapshot)
+        result = run(num_sweeps=done, num_burn_in=BURN_IN, snapshot=snapshot)
         snapshot = result.snapshot
         return float(np.sum(result.records.seconds)) / steps
 
@@ -163,9 +166,12 @@ def contenders(options: Options, problem: Problem) -> dict[str, Callable[[], flo
     """Return all parts of all methods; a proposal and its acceptance apart."""
     spins, seconds = problem.spins, options.seconds
     few = spins[:2]  # burn-in by diagonalizations is slow
+    green = partial(problem.metropolis, "greens_function")
+    ten_sweeps = turns(green(KEPT_SWEEPS), few, seconds, "map")
     found = {
         LEVELS: turns(problem.metropolis("diagonalization"), few, seconds, "map"),
-        GREEN: turns(problem.metropolis("greens_function"), few, seconds, "map"),
+        GREEN: turns(green(), few, seconds, "map"),
+        KEPT: lambda: ten_sweeps() / KEPT_SWEEPS,
         ACCEPTANCE: evaluations(problem.log_density, spins, seconds),
     }
     for name in options.models:
@@ -187,25 +193,64 @@ def measured(
     return times
 
 
-def table_of_methods(times: Seconds) -> str:
-    """Return milliseconds, and ratios to the exact sweep within a turn."""
-    sweeps = np.array(times[GREEN])
+def table_of_parts(times: Seconds) -> str:
+    """Return milliseconds of one chain."""
+    rows = [(name, spread(1e3 * np.array(ts))) for name, ts in times.items()]
+    return markdown_table(("part", "ms, one chain"), rows)
+
+
+def table_of_methods(options: Options, times: Seconds) -> str:
+    """Return effective samples of F/T in a second of one core, and their ratios."""
+    share = share_of_exact(options)
+    rates = {name: share / np.array(times[name]) for name in (LEVELS, GREEN, KEPT)}
+    shares = dict.fromkeys(rates, share)
+    for name in options.models:
+        step = f"{name}, a step"
+        shares[step] = share_of_model(options.runs, name)
+        rates[step] = shares[step] / np.array(times[step])
     rows = [
-        (name, spread(1e3 * np.array(ts)), spread(sweeps / np.array(ts)))
-        for name, ts in times.items()
+        (
+            name,
+            f"{1 / (2 * shares[name]):.2f}",
+            spread(rate),
+            *(spread(rate / rates[other]) for other in (LEVELS, GREEN, KEPT)),
+        )
+        for name, rate in rates.items()
     ]
-    return markdown_table(
-        ("part, of one chain", "ms", "in the time of an exact sweep"), rows
-    )
+    headings = ["method", "tau of F/T", "samples/s", "times diagonalizations"]
+    headings += ["times Green's functions", "times those kept"]
+    return markdown_table(headings, rows)
+
+
+def share_of_exact(options: Options) -> float:
+    """Return effective samples of F/T in an exact sweep, from the data set."""
+    with np.load(options.runs / options.data / "data.npz") as data:
+        learned = ~data["is_test"]
+        chains = len(np.unique(data["chains"][learned]))
+        series = data["free_energies"][learned].reshape(chains, -1)
+        interval = json.loads(str(data["provenance"]))["making"][
+            "sweeps_between_configurations"
+        ]
+    return chain_estimate(series).effective_samples / series.size / interval
+
+
+def share_of_model(runs: Path, name: str) -> float:
+    """Return effective samples of F/T in a proposal, from the run of a model."""
+    folder, layers = name.split("/model_")
+    result = json.loads((runs / folder / "result.json").read_text())
+    row = next(row for row in result["models"] if row["layers"] == int(layers))
+    return 1 / (2 * row["autocorrelation_time"])
 
 
 def methods(options: Options) -> None:
     """Time exact sweeps, proposals and acceptances."""
     times = measured(contenders(options, first_problem(options)), options.rounds)
     title = f"{options.size} x {options.size}"
-    report(
-        options.out, f"methods_{options.size}", {title: table_of_methods(times)}, times
-    )
+    tables = {
+        f"{title}, parts": table_of_parts(times),
+        f"{title}, methods": table_of_methods(options, times),
+    }
+    report(options.out, f"methods_{options.size}", tables, times)
 
 
 def lengths(options: Options) -> None:
@@ -297,7 +342,8 @@ def main(options: Options) -> None:
     if options.study != "ranks":  # whose workers see to themselves
         limit_threads(1)
         enable_x64()
-    studies[options.study](options)
+    with threadpool_limits(limits=1, user_api="blas"):
+        studies[options.study](options)
 
 
 if __name__ == "__main__":

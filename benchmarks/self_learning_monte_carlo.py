@@ -117,6 +117,11 @@ def read(out: Path, names: Iterable[str]) -> dict[str, Rows]:
     return found
 
 
+def own_models(rows: Rows) -> Rows:
+    """Return the models of a run without the linear one that others begin with."""
+    return [row for row in rows[1:] if row["layers"] or len(rows) == 2]
+
+
 def table_of_models(runs: dict[str, Rows]) -> str:
     """Return errors and acceptances; the MSE in brackets is that of the first round."""
     headings = ["run", "layers", "parameters", "train MSE", "test MSE", "first round"]
@@ -134,7 +139,7 @@ def table_of_models(runs: dict[str, Rows]) -> str:
             f"{row['autocorrelation_time']:.2f}",
         )
         for name, rows in runs.items()
-        for row in rows[1:]
+        for row in own_models(rows)
     ]
     return markdown_table(headings, lines)
 
@@ -154,7 +159,7 @@ def table_of_means(runs: dict[str, Rows]) -> str:
             f"{row['slowest_autocorrelation_time']:.2f}",
         )
         for name, rows in runs.items()
-        for row in rows
+        for row in [rows[0], *own_models(rows)]
         if row["num_steps"] > 16
     ]
     return markdown_table(headings, lines)
@@ -173,7 +178,7 @@ def draw(path: Path, runs: dict[str, Rows]) -> None:
     figure = Figure(figsize=(11, 5), layout="constrained")
     left, right = figure.subplots(1, 2)
     for number, (name, rows) in enumerate(runs.items()):
-        own = [row for row in rows[1:] if row["layers"] or len(rows) == 2]
+        own = own_models(rows)
         style = {"label": name, "color": f"C{number}", "marker": "os^v"[number % 4]}
         sizes = [row["num_parameters"] for row in own]
         losses = [row["test_mse"] for row in own]

@@ -242,13 +242,6 @@ def test_bad_temperatures_are_refused(temperature: object) -> None:
         DoubleExchange(chain(4)).free_energy(all_up(chain(4)), temperature)  # type: ignore[arg-type]
 
 
-def test_a_known_temperature_inside_a_traced_program() -> None:
-    model, temperature = DoubleExchange(chain(4)), jnp.asarray(0.1)
-    spins = jax.ShapeDtypeStruct((4, 3), temperature.dtype)
-    shape = jax.eval_shape(lambda s: model.free_energy(s, temperature), spins)
-    assert shape.shape == ()
-
-
 def test_bad_numbers_and_forward_mode_are_refused() -> None:
     spins = all_up(chain(4))
     with pytest.raises(ValueError, match="coupling of finite numbers"):

@@ -162,6 +162,14 @@ def test_another_model_compiles_nothing() -> None:
     assert len(calls) == 1
 
 
+@pytest.mark.parametrize("method", ["diagonalization", "greens_function"])
+def test_a_known_density_inside_a_traced_program(method: str) -> None:
+    density = double_exchange_density(DoubleExchange(chain(4)), 0.1, method=method)
+    spins = jax.ShapeDtypeStruct((4, 3), jnp.zeros(()).dtype)
+    shape = jax.eval_shape(lambda x: density.log_density(density.start(x), x), spins)
+    assert shape.shape == ()
+
+
 def test_nan_is_data() -> None:
     density = double_exchange_density(DoubleExchange(chain(3)), 0.05)
     spins = spins_on(chain(3))
