@@ -5,8 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from physml.greens_functions import local_density_of_states
 from physml.greens_functions.map_problem import map_problem
-from physml.greens_functions.method_choice import COSTS, choose_method, operations
+from physml.greens_functions.method_choice import (
+    COSTS,
+    MOST_PRODUCTS,
+    choose_method,
+    operations,
+)
 from physml.hamiltonians import tight_binding
 from physml.lattices import chain, square
 from physml.operators import as_operator
@@ -44,6 +50,22 @@ def test_where_the_operator_is_traced_the_method_has_a_derivative():
 
     jax.grad(value)(jnp.asarray(-1.0))
     assert names[0] in ("recursive", "dense")
+
+
+def test_a_traced_function_of_many_sites_has_one_method():
+    size, names = MOST_PRODUCTS + 1, []
+
+    @jax.jit
+    def density(potential):
+        operator = as_operator(jnp.multiply, potential, size=size, dtype=float)
+        found = local_density_of_states(operator, ENERGIES, 0.1, sites=[7])
+        names.append(found.method)
+        return found.values[:, 0]
+
+    potential = jnp.linspace(-1.0, 1.0, size)
+    exact = 0.1 / np.pi / ((ENERGIES - potential[7]) ** 2 + 0.01)
+    np.testing.assert_allclose(density(potential), exact, rtol=1e-12)
+    assert names == ["krylov"]
 
 
 @pytest.mark.parametrize("name", ["recursive", "dense", "krylov", "kernel_polynomial"])
