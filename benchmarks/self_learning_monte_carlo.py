@@ -60,8 +60,8 @@ STUDIES: dict[Study, dict[str, str]] = {
         "--layer-shells 9 --layers 1",
     },
     "means": {
-        "exact": f"{BEST} --data {{out}}/data/data.npz --sweeps 20000 --proposals 16",
-        "model": f"{BEST} --data {{out}}/data/data.npz --sweeps 16 --proposals 15000",
+        "exact": f"{BEST} --data {{out}}/data/data.npz --sweeps 6000 --proposals 16",
+        "model": f"{BEST} --data {{out}}/data/data.npz --sweeps 16 --proposals 25000",
     },
     "sizes": {
         "4 x 4": f"--size 4 --shells 5 --layer-shells 5 {ONE_LAYER} {HALF}",
@@ -193,7 +193,8 @@ def draw(path: Path, runs: dict[str, Rows]) -> None:
     draw_power_law(left, runs.get(PUBLISHED, []))
     errors = np.geomspace(0.01, 8)
     curve = [math.erfc(math.sqrt(x) / 2) for x in errors]
-    right.semilogx(errors, curve, color="0.4", label=r"erfc($\sqrt{\mathrm{MSE}}$ / 2)")
+    (line,) = right.semilogx(errors, curve, color="0.4")
+    right.legend([line], [r"erfc($\sqrt{\mathrm{MSE}}$ / 2)"])
     left.set(xlabel="parameters", ylabel="MSE of F/T, test data, first round")
     right.set(xlabel="MSE of F/T, test data", ylabel="acceptance", ylim=(0, 1))
     for axes in (left, right):
