@@ -26,7 +26,7 @@ from matplotlib.figure import Figure
 from reporting import markdown_table, report
 
 SCRIPT = Path(__file__).parents[1] / "experiments" / "self_learning_monte_carlo.py"
-Study = Literal["models", "rounds", "means", "sizes", "temperatures"]
+Study = Literal["models", "published", "rounds", "means", "sizes", "temperatures"]
 Rows = list[dict[str, Any]]  # of one run: exact Metropolis, then its models
 
 DATA = (
@@ -52,6 +52,11 @@ STUDIES: dict[Study, dict[str, str]] = {
         "convolution, 3 shells": f"{LEARN} 3 --kind convolution --layer-shells 9",
         "biased attention, 3 shells": f"{LEARN} 3 --kind biased_attention --layers 1",
         "attention, 9 shells": f"{LEARN} 9 --kind attention --layers 1",
+    },
+    "published": {  # models of a run of "models" that may still be in training
+        f"attention, 3 shells, {n}": "--model {out}/attention_3_shells/"
+        f"model_{n}.npz --sweeps 16 --proposals 600 {KNOWN} 3"
+        for n in (1, 2, 3)
     },
     "rounds": {
         "linear, 3 shells, one round": f"{ONE_ROUND} 3 --layers 0",
@@ -82,8 +87,9 @@ class Options:
     """Run a study, and write its tables."""
 
     study: tyro.conf.Positional[Study]
-    """models: kinds of effective models; rounds: without a second round of training;
-    means: long chains of two methods; sizes, temperatures: others than 6 x 6, 0.05."""
+    """models: kinds of effective models; published: attention, from files; rounds:
+    without a second round of training; means: long chains of two methods; sizes,
+    temperatures: others than 6 x 6, 0.05."""
     out: Path = Path("runs/self_learning_monte_carlo")
     """Folder for the runs and the tables."""
     read: bool = False
@@ -182,7 +188,7 @@ def draw(path: Path, runs: dict[str, Rows]) -> None:
         style = {"label": name, "color": f"C{number}", "marker": "os^v"[number % 4]}
         sizes = [row["num_parameters"] for row in own]
         losses = [row["test_mse"] for row in own]
-        left.loglog(sizes, [row["first_round_test_mse"] for row in own], **style)
+        left.loglog(sizes, losses, **style)
         right.errorbar(
             losses,
             [row["measured_acceptance"] for row in own],
@@ -195,7 +201,7 @@ def draw(path: Path, runs: dict[str, Rows]) -> None:
     curve = [math.erfc(math.sqrt(x) / 2) for x in errors]
     (line,) = right.semilogx(errors, curve, color="0.4")
     right.legend([line], [r"erfc($\sqrt{\mathrm{MSE}}$ / 2)"])
-    left.set(xlabel="parameters", ylabel="MSE of F/T, test data, first round")
+    left.set(xlabel="parameters", ylabel="MSE of F/T, test data")
     right.set(xlabel="MSE of F/T, test data", ylabel="acceptance", ylim=(0, 1))
     for axes in (left, right):
         axes.grid(alpha=0.3, which="both")
@@ -209,10 +215,19 @@ def draw_power_law(axes: Axes, rows: Rows) -> None:
     if len(models) < 3:
         return
     sizes = np.array([row["num_parameters"] for row in models], float)
-    losses = np.array([row["first_round_test_mse"] for row in models])
+    losses = np.array([row["test_mse"] for row in models])
     exponent, offset = np.polyfit(np.log(sizes), np.log(losses), 1)
     label = f"{PUBLISHED}: parameters$^{{{exponent:.2f}}}$"
     axes.loglog(sizes, np.exp(offset) * sizes**exponent, ":", color="0.2", label=label)
+
+
+def layers_from_files(out: Path, runs: dict[str, Rows]) -> dict[str, Rows]:
+    """Return the published model by "published", if its own run is not there."""
+    layers = read(out, STUDIES["published"]).values()
+    linear = runs.get("linear, 3 shells")
+    if PUBLISHED in runs or not linear or not layers:
+        return {}
+    return {PUBLISHED: [*linear, *(row for rows in layers for row in rows[1:])]}
 
 
 def main(options: Options) -> None:
@@ -223,6 +238,8 @@ def main(options: Options) -> None:
         for name, arguments in studies.items():
             run(options.out, name, arguments)
     runs = read(options.out, studies)
+    if options.study == "models":
+        runs |= layers_from_files(options.out, runs)
     if options.study == "models" and runs:
         draw(options.out / "models.png", runs)
     tables = {"Models": table_of_models(runs), "Means": table_of_means(runs)}
