@@ -102,7 +102,7 @@ def launcher() -> str:
 def run_ranks(launcher) -> Run:
     """Return a function that runs Python on a number of ranks with mpirun."""
 
-    def run(num_ranks: int, *arguments: str, timeout: float = 60.0, **environment: str):
+    def run(num_ranks: int, *arguments: str, timeout: float = 120.0, **environment: str):
         command = [launcher, "-np", str(num_ranks), sys.executable, *arguments]
         return _run(command, timeout, **AS_ROOT_AND_OVERSUBSCRIBED, **environment)
 
@@ -138,7 +138,7 @@ def start_ranks(launcher) -> Iterator[Callable[..., subprocess.Popen[str]]]:
 def run_python() -> Run:
     """Return a function that runs Python in one process, with a time limit."""
 
-    def run(*arguments: str, timeout: float = 60.0, **environment: str):
+    def run(*arguments: str, timeout: float = 120.0, **environment: str):
         return _run([sys.executable, *arguments], timeout, **environment)
 
     return run

@@ -289,8 +289,8 @@ def test_killed_run_ends_bit_for_bit_where_an_uninterrupted_one_ends(
         assert process.returncode == -signal.SIGKILL
         process = start(*options, "--out", cut, "--resume", name=name)
     _, errors = process.communicate(timeout=200)
-    assert process.returncode == 0, errors
-    assert run(name, *options, "--out", whole) == 0
+    # a fit that was stopped so early falls short of the noise, and says so: exit code 1
+    assert process.returncode == run(name, *options, "--out", whole) < 2, errors
     results = [{**result_of(folder), "seconds": 0} for folder in (cut, whole)]
     assert results[0] == results[1]
     records = [(folder / "records.jsonl").read_text() for folder in (cut, whole)]
