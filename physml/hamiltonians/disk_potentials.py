@@ -16,6 +16,8 @@ from scipy.special import hyp1f1
 from physml.failures import expected
 from physml.operators.bessel_basis import bessel_zeros
 
+LARGEST_EXPONENT = 300.0  # exp(710) is beyond float64
+
 
 class DiskPotential(Protocol):
     """What the experiments ask of a potential V(r)."""
@@ -64,12 +66,14 @@ class HarmonicDisk:
 
     def __call__(self, r: jax.Array) -> jax.Array:
         """Return V(r)."""
-        return self.omega**2 * r**2 / 2
+        return (self.omega * r) ** 2 / 2
 
     def exact_levels(
         self, order: float, radius: float, num_levels: int
     ) -> np.ndarray | None:
-        """Return the roots; None where the function M is beyond float64."""
+        """Return the roots; None where M, as large as exp(omega R^2), is too large."""
+        if self.omega * radius**2 > LARGEST_EXPONENT:
+            return None
         free = FreeDisk().exact_levels(order, radius, num_levels + 1)
         # neighbors are 2 omega apart without wall, farther with it
         step = max(self.omega, (free[1] - free[0]) / 2) / 4
@@ -81,14 +85,21 @@ class HarmonicDisk:
             return None
         first = np.flatnonzero(np.signbit(values[1:]) != np.signbit(values[:-1]))
         roots = [
-            brentq(self._at_wall, grid[i], grid[i + 1], (order, radius), xtol=1e-13)
+            brentq(
+                lambda energy: float(self._at_wall(energy, order, radius)),
+                grid[i],
+                grid[i + 1],
+                xtol=1e-13,
+            )
             for i in first[:num_levels]
         ]
         return np.asarray(roots) if len(roots) == num_levels else None
 
-    def _at_wall(self, energy: np.ndarray, order: float, radius: float) -> np.ndarray:
+    def _at_wall(
+        self, energy: np.ndarray | float, order: float, radius: float
+    ) -> np.ndarray:
         first = (order + 1) / 2 - energy / (2 * self.omega)
-        return hyp1f1(first, order + 1, self.omega * radius**2)
+        return np.asarray(hyp1f1(first, order + 1, self.omega * radius**2))
 
 
 @dataclass(frozen=True)

@@ -70,11 +70,11 @@ class BesselBasis:
                 "make them outside of jit, grad and vmap",
             )
         r = np.asarray(r, float)
-        distinct, places = np.unique(r, return_inverse=True)  # a grid has few radii
         zeros = np.asarray(self.zeros, float)
-        table = _functions(self.orders, zeros, self.radius, distinct)
-        table = np.where(distinct < self.radius, table, 0.0)
-        return table[..., places.reshape(r.shape)].astype(self.functions.dtype)
+        table = _functions(self.orders, zeros, self.radius, r.ravel())
+        table = np.where(r.ravel() < self.radius, table, 0.0)
+        table = table.reshape(*self.zeros.shape, *r.shape)
+        return table.astype(self.functions.dtype)
 
     def with_points(self, num_points: int) -> "BesselBasis":
         """Return the same functions on the points of another rule."""

@@ -131,14 +131,14 @@ def test_central_differences_in_the_plane_converge_to_the_same_levels():
 
 def test_a_displaced_oscillator_couples_angular_momenta():
     """Far from the wall its levels are omega (n + 1), n + 1 of each."""
-    disk = quantum_disk(3.0, angular_momenta=range(-5, 6), num_functions=12)
+    disk = quantum_disk(3.0, angular_momenta=range(-4, 5), num_functions=10)
 
     def potential(r, theta):
         x, y = r * jnp.cos(theta), r * jnp.sin(theta)
         return 8 * ((x - 0.2) ** 2 + (y + 0.1) ** 2)
 
     got = jax.jit(lambda: disk.planar_levels(potential))()[:3]
-    np.testing.assert_allclose(got, [4, 8, 8], atol=1e-5)
+    np.testing.assert_allclose(got, [4, 8, 8], atol=1e-4)
 
 
 def test_a_radial_potential_in_the_plane_has_the_radial_levels():
@@ -154,7 +154,8 @@ def test_wave_functions_are_orthonormal_and_the_same_on_all_grids():
     angles = 2 * np.pi * np.arange(8) / 8
     radii = np.asarray(disk.basis.radii)
     r, theta = np.meshgrid(radii, angles, indexing="ij")
-    psi = disk.wave_functions(states, r, theta).reshape(4, *r.shape)
+    psi = jax.jit(lambda s: disk.wave_functions(s, r, theta))(states)
+    psi = psi.reshape(4, *r.shape)
     area = disk.basis.weights * (2 * np.pi / 8)
     overlaps = jnp.einsum("apt,bpt,p->ab", psi.conj(), psi, area.astype(psi.dtype))
     np.testing.assert_allclose(overlaps, np.eye(4), atol=1e-12)
@@ -246,15 +247,17 @@ def test_vmap_over_a_parameter():
 def test_error_of_the_integrals_bounds_that_of_the_levels():
     potential = HarmonicDisk(4.0)
     disk = quantum_disk(angular_momenta=[0], num_functions=10)
-    assert disk.quadrature_error(potential) < 1e-11
+    assert disk.radial_quadrature_error(potential) < 1e-11
     coarse = quantum_disk(angular_momenta=[0], num_functions=10, num_points=16)
     moved = np.abs(levels(coarse, potential) - levels(disk, potential)).max()
-    assert 1e-6 < moved <= coarse.quadrature_error(potential)
+    assert 1e-6 < moved <= coarse.radial_quadrature_error(potential)
 
 
 def test_error_of_the_integrals_shows_a_step():
     disk = quantum_disk(angular_momenta=[0, 1], num_functions=5)
-    step = disk.quadrature_error(lambda r, theta: jnp.where(r < 0.3, 10.0, 0 * theta))
+    step = disk.planar_quadrature_error(
+        lambda r, theta: jnp.where(r < 0.3, 10.0, 0 * theta)
+    )
     assert 1e-3 < step < 10.0
 
 
