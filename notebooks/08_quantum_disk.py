@@ -81,7 +81,7 @@ figure, axes = plt.subplots(figsize=(7, 3), layout="constrained")
 axes.plot(fluxes, levels, label=[f"m = {m}" for m in momenta])
 axes.set_xlabel("flux (h/q)")
 axes.set_ylabel("lowest level (hbar = m = 1)")
-axes.legend()
+axes.legend(loc="center left")
 plt.show()
 
 # %% [markdown]
