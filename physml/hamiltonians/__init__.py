@@ -5,6 +5,13 @@ from physml.hamiltonians.bogoliubov_de_gennes import (
     Vortex,
     bogoliubov_de_gennes,
 )
+from physml.hamiltonians.disk_potentials import (
+    DiskPotential,
+    FreeDisk,
+    HarmonicDisk,
+    QuarticDisk,
+    RingDisk,
+)
 from physml.hamiltonians.double_exchange import DoubleExchange
 from physml.hamiltonians.double_exchange_updates import double_exchange_density
 from physml.hamiltonians.effective_spins import (
@@ -31,6 +38,11 @@ from physml.hamiltonians.potentials import (
     gaussian_pair,
     make_potential,
 )
+from physml.hamiltonians.quantum_disk import (
+    DiskStates,
+    QuantumDisk,
+    quantum_disk,
+)
 from physml.hamiltonians.schrodinger import (
     SchrodingerHamiltonian,
     schrodinger_hamiltonian,
@@ -49,11 +61,15 @@ from physml.hamiltonians.tight_binding import (
 __all__ = [
     "POTENTIALS",
     "BogoliubovDeGennes",
+    "DiskPotential",
+    "DiskStates",
     "DoubleExchange",
     "DoubleWell",
     "EquivariantSpinModel",
     "FiniteWell",
+    "FreeDisk",
     "Harmonic",
+    "HarmonicDisk",
     "InfiniteWell",
     "Linear",
     "LinearSpinModel",
@@ -61,7 +77,10 @@ __all__ = [
     "PairForce",
     "PoschlTeller",
     "Potential",
+    "QuantumDisk",
+    "QuarticDisk",
     "RadialHydrogen",
+    "RingDisk",
     "SchrodingerHamiltonian",
     "SmearedHeisenberg",
     "Vortex",
@@ -76,6 +95,7 @@ __all__ = [
     "impurity_chain",
     "impurity_potential",
     "make_potential",
+    "quantum_disk",
     "random_equivariant_model",
     "random_smeared_heisenberg",
     "random_spins",

@@ -1,5 +1,6 @@
 """Linear maps as pytrees; they know no physics."""
 
+from physml.operators.bessel_basis import BesselBasis, bessel_basis, bessel_zeros
 from physml.operators.hermiticity import hermiticity_defect, require_hermitian
 from physml.operators.hopping import BondGeometry, HoppingOperator
 from physml.operators.laplacian import STENCILS, Laplacian
@@ -14,6 +15,7 @@ from physml.operators.sparse_matrix import to_sparse
 
 __all__ = [
     "STENCILS",
+    "BesselBasis",
     "BondGeometry",
     "DenseOperator",
     "FunctionOperator",
@@ -22,6 +24,8 @@ __all__ = [
     "LinearOperator",
     "SparseOperator",
     "as_operator",
+    "bessel_basis",
+    "bessel_zeros",
     "hermiticity_defect",
     "require_hermitian",
     "to_sparse",

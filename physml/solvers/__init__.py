@@ -12,6 +12,7 @@ from physml.solvers.combination import combination_energy, lowest_combination
 from physml.solvers.conjugate_gradient import conjugate_gradient
 from physml.solvers.diagonal_resolvent import DiagonalResolvent
 from physml.solvers.diagonalize import Levels, lowest_levels
+from physml.solvers.eigenpairs import Eigenpairs, eigenpairs
 from physml.solvers.eigenvalues import eigenvalues
 from physml.solvers.eigenvector_sum import dense_diagonal_resolvent, dense_elements
 from physml.solvers.fermi_poles import FermiPoles, fermi_poles
@@ -39,6 +40,7 @@ from physml.solvers.subspace import overlaps, project_out
 __all__ = [
     "BlockTridiagonal",
     "DiagonalResolvent",
+    "Eigenpairs",
     "FermiPoles",
     "Levels",
     "LinearSolution",
@@ -54,6 +56,7 @@ __all__ = [
     "conjugate_gradient",
     "dense_diagonal_resolvent",
     "dense_elements",
+    "eigenpairs",
     "eigenvalues",
     "extended_estimates",
     "extended_rounding",
