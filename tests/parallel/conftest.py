@@ -102,7 +102,9 @@ def launcher() -> str:
 def run_ranks(launcher) -> Run:
     """Return a function that runs Python on a number of ranks with mpirun."""
 
-    def run(num_ranks: int, *arguments: str, timeout: float = 120.0, **environment: str):
+    def run(
+        num_ranks: int, *arguments: str, timeout: float = 120.0, **environment: str
+    ):
         command = [launcher, "-np", str(num_ranks), sys.executable, *arguments]
         return _run(command, timeout, **AS_ROOT_AND_OVERSUBSCRIBED, **environment)
 

@@ -57,13 +57,13 @@ def alone(tmp_path_factory):
         if options not in folders:
             folders[options] = tmp_path_factory.mktemp("alone")
             command = [sys.executable, *options, "--out", str(folders[options])]
-            subprocess.run(command, check=True, timeout=200, capture_output=True)
+            subprocess.run(command, check=True, timeout=380, capture_output=True)
         return numbers_of(folders[options])
 
     return run
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(800)
 @pytest.mark.parametrize(
     ("name", "num_ranks"),
     [("levels", 1), ("levels", 2), ("map", 2), *((name, 3) for name in ALL)],
@@ -72,7 +72,7 @@ def test_ranks_find_what_one_process_finds(run_ranks, alone, tmp_path, name, num
     options = ALL[name]
     exact = alone(options)
     done = run_ranks(
-        num_ranks, *options, "--threads", "1", "--out", str(tmp_path), timeout=200
+        num_ranks, *options, "--threads", "1", "--out", str(tmp_path), timeout=380
     )
     assert done.returncode == 0, done.stdout
     assert numbers_of(tmp_path) == pytest.approx(exact, rel=0, abs=1e-10)
@@ -83,11 +83,11 @@ def test_ranks_find_what_one_process_finds(run_ranks, alone, tmp_path, name, num
     assert ranks["number"] == num_ranks
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(800)
 @pytest.mark.parametrize("options", ALL.values(), ids=ALL)
 def test_devices_find_what_one_process_finds(run_python, alone, tmp_path, options):
     exact = alone(options)
-    done = run_python(*options, "--devices", "2", "--out", str(tmp_path), timeout=200)
+    done = run_python(*options, "--devices", "2", "--out", str(tmp_path), timeout=380)
     assert done.returncode == 0, done.stdout
     assert numbers_of(tmp_path) == pytest.approx(exact, rel=0, abs=1e-10)
     ranks = result_of(tmp_path)["ranks"]
@@ -112,7 +112,7 @@ def ranks_in(folder):
     return found
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(800)
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds the ranks in /proc")
 def test_killed_rank_and_fewer_ranks_afterwards_lose_nothing(
     run_ranks, start_ranks, alone, tmp_path
@@ -127,14 +127,14 @@ def test_killed_rank_and_fewer_ranks_afterwards_lose_nothing(
     num_saved = read_manifest(tmp_path / "checkpoint")["num_records"]
     saved = (tmp_path / "records.jsonl").read_text().splitlines()[:num_saved]
     assert saved
-    done = run_ranks(2, *options, "--resume", timeout=200)
+    done = run_ranks(2, *options, "--resume", timeout=380)
     assert done.returncode == 0, done.stdout
     assert energies_of(tmp_path) == pytest.approx(exact, rel=0, abs=1e-10)
     lines = (tmp_path / "records.jsonl").read_text().splitlines()
     assert lines[:num_saved] == saved
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(800)
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds the ranks in /proc")
 def test_map_of_killed_ranks_is_finished_by_fewer(
     run_ranks, start_ranks, alone, tmp_path
@@ -148,7 +148,7 @@ def test_map_of_killed_ranks_is_finished_by_fewer(
     process.communicate(timeout=60)
     assert process.returncode != 0
     assert 0 < read_manifest(tmp_path / "checkpoint")["rows"] < 2000
-    done = run_ranks(2, *options, "--resume", timeout=200)
+    done = run_ranks(2, *options, "--resume", timeout=380)
     assert done.returncode == 0, done.stdout
     assert numbers_of(tmp_path) == pytest.approx(exact, rel=0, abs=1e-10)
 

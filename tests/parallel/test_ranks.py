@@ -16,13 +16,14 @@ FILES = {
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(450)
 @pytest.mark.parametrize("num_ranks", FILES)
 def test_contract_under_mpi(run_ranks, tmp_path, num_ranks):
     done = run_ranks(
         num_ranks,
         *SUITE,
         *FILES[num_ranks],
-        timeout=150,
+        timeout=400,
         PHYSML_TEST_COMMUNICATOR="mpi",
         PHYSML_TEST_FOLDER=str(tmp_path),
     )
@@ -32,12 +33,13 @@ def test_contract_under_mpi(run_ranks, tmp_path, num_ranks):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(450)
 @pytest.mark.parametrize("num_ranks", FILES)
 def test_contract_over_devices(run_python, num_ranks):
     done = run_python(
         *SUITE,
         *FILES[num_ranks],
-        timeout=150,
+        timeout=400,
         PHYSML_TEST_COMMUNICATOR="sharded",
         PHYSML_TEST_DEVICES=str(num_ranks),
     )
