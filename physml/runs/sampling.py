@@ -4,6 +4,7 @@ Records of the measured sweeps lie in arrays of their final length, filled from 
 front, so that every checkpoint of a run has the same shapes.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -223,10 +224,16 @@ def _put(
 
 
 def _rows(new: ChainRecords) -> Rows:
-    """Return a line for each record: means over the chains."""
+    """Return a line for each record: means over the chains.
+
+    Sums are rounded once, so that they do not depend on how many records come together.
+    """
     columns = {"log_density": new.values["log_density"]}
     columns |= {f"{name}_acceptance": rows for name, rows in new.acceptance.items()}
-    means = {name: np.mean(rows, axis=0).tolist() for name, rows in columns.items()}
+    means = {
+        name: [math.fsum(column) / len(column) for column in rows.T]
+        for name, rows in columns.items()
+    }
     return [
         {"step": int(step)} | {name: values[k] for name, values in means.items()}
         for k, step in enumerate(new.sweep)
