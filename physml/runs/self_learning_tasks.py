@@ -24,8 +24,7 @@ from physml.runs.self_learning_data_tasks import DATA, GivenDataSet, MakeDataSet
 from physml.runs.self_learning_measurement import orders
 from physml.runs.self_learning_problem import SelfLearningProblem
 from physml.runs.self_learning_training import (
-    GivenModel,
-    LeastSquares,
+    DirectFit,
     Model,
     Samples,
     Training,
@@ -137,9 +136,9 @@ def _training(problem: SelfLearningProblem, layers: int, name: str) -> Task:
     task = f"training, {name}"
     samples = partial(_samples, None)
     if problem.given_model is not None:
-        return GivenModel(task, samples, problem.given_model)
+        return DirectFit(task, samples, lambda *_: problem.given_model)
     if not layers:
-        return LeastSquares(task, samples, partial(_least_squares, problem))
+        return DirectFit(task, samples, partial(_least_squares, problem))
     return _training_task(
         problem,
         task,
@@ -153,7 +152,7 @@ def _second_round(problem: SelfLearningProblem, layers: int, name: str) -> Task:
     task = f"second round, {name}"
     samples = partial(_samples, f"own samples, {name}")
     if not layers:
-        return LeastSquares(task, samples, partial(_least_squares, problem))
+        return DirectFit(task, samples, partial(_least_squares, problem))
 
     def first_model(results: Results, start: jax.Array) -> Model:
         del start

@@ -41,47 +41,8 @@ class Fit(NamedTuple):
 
 
 @dataclass(frozen=True)
-class GivenModel:
-    """A model that was read from a file: it is assessed.
-
-    Parameters
-    ----------
-    name
-        What is done, for people.
-    samples
-        Takes samples, and those for tests, from the results before.
-    model
-        What was read.
-    """
-
-    name: str
-    samples: Callable[[Results], tuple[Samples, Samples]]
-    model: Model
-
-    @property
-    def num_steps(self) -> int:
-        """One."""
-        return 1
-
-    def perform(self, results: Results, observe: Observe, state: Any) -> Fit:
-        """Compute the errors."""
-        fit = assessed(self.model, *self.samples(results))
-        observe(state, [{"step": 1, "loss": float(fit.train_mse)}])
-        return fit
-
-    def state_template(self, results: Results) -> None:
-        """Return no state: nothing is kept on the way."""
-        del results
-
-    def result_template(self, results: Results) -> Fit:
-        """Return the shapes of the fit."""
-        del results
-        return _shapes(jax.eval_shape(lambda: self.model))
-
-
-@dataclass(frozen=True)
-class LeastSquares:
-    """The fit of a linear model, in one step.
+class DirectFit:
+    """A model without minimization, in one step: a linear one, or one that was given.
 
     Parameters
     ----------
@@ -103,7 +64,7 @@ class LeastSquares:
         return 1
 
     def perform(self, results: Results, observe: Observe, state: Any) -> Fit:
-        """Solve the equations."""
+        """Find the model and its errors."""
         training, test = self.samples(results)
         fit = assessed(self.fit(*training), training, test)
         observe(state, [{"step": 1, "loss": float(fit.train_mse)}])

@@ -20,7 +20,7 @@ from physml.samplers.global_rotation import global_rotation
 from physml.samplers.kernel import SpinState, StepSize, Tally, choose
 from physml.samplers.local_density import Cache, LocalDensity
 from physml.samplers.local_rotation import cone_rotation
-from physml.samplers.sweep import Walk, start_walk, sweep
+from physml.samplers.sweep import Walk, start_walk, state_at, sweep
 
 # key, spins, step size -> new spins and log correction
 Proposal = Callable[[jax.Array, jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
@@ -65,9 +65,7 @@ class LocalMetropolis:
 
     def start(self, spins: jax.Array) -> SpinState:
         """Return the state at a configuration."""
-        return SpinState(
-            spins, self.density.log_density(self.density.start(spins), spins)
-        )
+        return state_at(self.density, spins)
 
     def step(
         self, key: jax.Array, state: SpinState, step_sizes: dict[str, jax.Array]

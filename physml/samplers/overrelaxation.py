@@ -26,7 +26,7 @@ from jax.tree_util import register_dataclass
 from physml.samplers.geometry import dot, unit
 from physml.samplers.kernel import SpinState, StepSize, Tally
 from physml.samplers.local_density import Cache, LocalDensity
-from physml.samplers.sweep import start_walk, sweep
+from physml.samplers.sweep import start_walk, state_at, sweep
 
 
 class LocalFieldDensity(LocalDensity, Protocol):
@@ -67,9 +67,7 @@ class Overrelaxation:
 
     def start(self, spins: jax.Array) -> SpinState:
         """Return the state at a configuration."""
-        return SpinState(
-            spins, self.density.log_density(self.density.start(spins), spins)
-        )
+        return state_at(self.density, spins)
 
     def step(
         self, key: jax.Array, state: SpinState, step_sizes: dict[str, jax.Array]

@@ -45,6 +45,11 @@ class Walk(NamedTuple):
         return state, self.acceptance / count, self.num_not_finite
 
 
+def state_at(density: LocalDensity, spins: jax.Array) -> SpinState:
+    """Return the state of a chain at a configuration, shape (n_1, ..., n_d, 3)."""
+    return SpinState(spins, density.log_density(density.start(spins), spins))
+
+
 def start_walk(density: LocalDensity, spins: jax.Array) -> Walk:
     """Return the walk before its first trial.
 
