@@ -4,13 +4,14 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
+from command_lines import result_of, run
 
 from physml.training import read_manifest
 
@@ -23,17 +24,12 @@ FIT = ("experiments/smearing_fit.py", "--quick")
 MAP = ("experiments/local_density_of_states.py", "--quick")
 MAP_BY_SITES = (*MAP, "--method", "krylov", "--batch", "4")
 GAP = ("experiments/bogoliubov_de_gennes.py", "--quick", "--defect", "vortex")
+NUM_SITES = 125  # of so many that there is time to kill a rank
+LONG_MAP = (*MAP_BY_SITES, "--broadening", "0.001", "--size", "2000", "--sites")
+LONG_MAP += tuple(str(16 * n) for n in range(NUM_SITES))
 SEARCH = ("experiments/ldos_inverse_design.py", "--quick", "--size", "6")
 ALL = {"levels": LEVELS, "fit": FIT, "map": MAP, "sites": MAP_BY_SITES, "gap": GAP}
 ALL["search"] = SEARCH
-
-
-def result_of(folder):
-    return json.loads((folder / "result.json").read_text())
-
-
-def energies_of(folder):
-    return [row["energy"] for row in result_of(folder)["levels"]]
 
 
 def numbers_of(folder):
@@ -43,9 +39,27 @@ def numbers_of(folder):
         with np.load(folder / "ldos.npz", allow_pickle=False) as file:
             return file["ldos"].ravel()
     if "levels" in result:
-        return energies_of(folder)
+        return [row["energy"] for row in result["levels"]]
     names = ("learned_couplings", "found_potentials")
     return next(result[name] for name in names if name in result)
+
+
+# Runs one command line after the other, each as if it were alone in its process.
+ONE_BY_ONE = """
+import json, runpy, sys
+for sys.argv in json.loads(sys.argv[1]):
+    runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def one_by_one(commands, folders, *first):
+    """Return arguments of Python that run experiments, the first with more options."""
+    runs = [
+        [*command, "--out", str(folder)]
+        for command, folder in zip(commands, folders, strict=True)
+    ]
+    runs[0] += first
+    return "-c", ONE_BY_ONE, json.dumps(runs)
 
 
 @pytest.fixture(scope="module")
@@ -53,45 +67,46 @@ def alone(tmp_path_factory):
     """Return a function that runs an experiment on one process, once."""
     folders = {}
 
-    def run(options):
+    def numbers(options):
         if options not in folders:
             folders[options] = tmp_path_factory.mktemp("alone")
-            command = [sys.executable, *options, "--out", str(folders[options])]
-            subprocess.run(command, check=True, timeout=380, capture_output=True)
+            with jax.numpy_dtype_promotion("standard"):  # Optax mixes dtypes
+                name = Path(options[0]).stem
+                assert run(name, *options[1:], "--out", folders[options]) == 0
         return numbers_of(folders[options])
 
-    return run
+    return numbers
 
 
 @pytest.mark.timeout(800)
 @pytest.mark.parametrize(
-    ("name", "num_ranks"),
-    [("levels", 1), ("levels", 2), ("map", 2), *((name, 3) for name in ALL)],
+    ("num_ranks", "names"), [(1, ["levels"]), (2, ["levels", "map"]), (3, [*ALL])]
 )
-def test_ranks_find_what_one_process_finds(run_ranks, alone, tmp_path, name, num_ranks):
-    options = ALL[name]
-    exact = alone(options)
-    done = run_ranks(
-        num_ranks, *options, "--threads", "1", "--out", str(tmp_path), timeout=380
-    )
+def test_ranks_find_what_one_process_finds(
+    run_ranks, alone, tmp_path, num_ranks, names
+):
+    folders = [tmp_path / name for name in names]
+    command = one_by_one([ALL[n] for n in names], folders, "--threads", "1")
+    done = run_ranks(num_ranks, *command, timeout=380)
     assert done.returncode == 0, done.stdout
-    assert numbers_of(tmp_path) == pytest.approx(exact, rel=0, abs=1e-10)
-    assert done.stdout.count("Results and pictures are in") == 1
-    assert done.stdout.count("Writing to") == 1
-    ranks = result_of(tmp_path)["ranks"]
-    assert ranks["threads"] == 1
-    assert ranks["number"] == num_ranks
+    assert done.stdout.count("Results and pictures are in") == len(names)
+    assert done.stdout.count("Writing to") == len(names)
+    for name, folder in zip(names, folders, strict=True):
+        assert numbers_of(folder) == pytest.approx(alone(ALL[name]), rel=0, abs=1e-10)
+        ranks = result_of(folder)["ranks"]
+        assert (ranks["number"], ranks["threads"]) == (num_ranks, 1)
 
 
 @pytest.mark.timeout(800)
-@pytest.mark.parametrize("options", ALL.values(), ids=ALL)
-def test_devices_find_what_one_process_finds(run_python, alone, tmp_path, options):
-    exact = alone(options)
-    done = run_python(*options, "--devices", "2", "--out", str(tmp_path), timeout=380)
+def test_devices_find_what_one_process_finds(run_python, alone, tmp_path):
+    folders = [tmp_path / name for name in ALL]
+    commands = [(*options, "--devices", "2") for options in ALL.values()]
+    done = run_python(*one_by_one(commands, folders), timeout=380)
     assert done.returncode == 0, done.stdout
-    assert numbers_of(tmp_path) == pytest.approx(exact, rel=0, abs=1e-10)
-    ranks = result_of(tmp_path)["ranks"]
-    assert (ranks["communicator"], ranks["number"]) == ("sharded", 2)
+    for options, folder in zip(ALL.values(), folders, strict=True):
+        assert numbers_of(folder) == pytest.approx(alone(options), rel=0, abs=1e-10)
+        ranks = result_of(folder)["ranks"]
+        assert (ranks["communicator"], ranks["number"]) == ("sharded", 2)
 
 
 def wait_for(condition, seconds=100):
@@ -112,45 +127,36 @@ def ranks_in(folder):
     return found
 
 
+def kill_a_rank(process, folder):
+    """Kill the second of the ranks once there is a checkpoint; all shall end."""
+    wait_for((folder / "checkpoint" / "manifest.json").exists)
+    os.kill(ranks_in(folder)[1], signal.SIGKILL)
+    process.communicate(timeout=60)
+    assert process.returncode != 0
+    return read_manifest(folder / "checkpoint")
+
+
 @pytest.mark.timeout(800)
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds the ranks in /proc")
 def test_killed_rank_and_fewer_ranks_afterwards_lose_nothing(
     run_ranks, start_ranks, alone, tmp_path
 ):
-    exact = alone(LEVELS)
-    options = (*LEVELS, "--threads", "1", "--out", str(tmp_path))
-    process = start_ranks(3, *options)
-    wait_for((tmp_path / "checkpoint" / "manifest.json").exists)
-    os.kill(ranks_in(tmp_path)[1], signal.SIGKILL)
-    process.communicate(timeout=60)
-    assert process.returncode != 0
-    num_saved = read_manifest(tmp_path / "checkpoint")["num_records"]
-    saved = (tmp_path / "records.jsonl").read_text().splitlines()[:num_saved]
+    commands, folders = (LEVELS, LONG_MAP), (tmp_path / "levels", tmp_path / "map")
+    manifests = []
+    for command, folder in zip(commands, folders, strict=True):
+        process = start_ranks(3, *command, "--threads", "1", "--out", str(folder))
+        manifests.append(kill_a_rank(process, folder))
+    num_saved = manifests[0]["num_records"]
+    saved = (folders[0] / "records.jsonl").read_text().splitlines()[:num_saved]
     assert saved
-    done = run_ranks(2, *options, "--resume", timeout=380)
+    assert 0 < manifests[1]["rows"] < NUM_SITES
+    resumed = [(*command, "--resume") for command in commands]
+    done = run_ranks(2, *one_by_one(resumed, folders, "--threads", "1"), timeout=380)
     assert done.returncode == 0, done.stdout
-    assert energies_of(tmp_path) == pytest.approx(exact, rel=0, abs=1e-10)
-    lines = (tmp_path / "records.jsonl").read_text().splitlines()
+    for command, folder in zip(commands, folders, strict=True):
+        assert numbers_of(folder) == pytest.approx(alone(command), rel=0, abs=1e-10)
+    lines = (folders[0] / "records.jsonl").read_text().splitlines()
     assert lines[:num_saved] == saved
-
-
-@pytest.mark.timeout(800)
-@pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds the ranks in /proc")
-def test_map_of_killed_ranks_is_finished_by_fewer(
-    run_ranks, start_ranks, alone, tmp_path
-):
-    options = (*MAP_BY_SITES, "--broadening", "0.001", "--size", "2000")
-    exact = alone(options)
-    options = (*options, "--threads", "1", "--out", str(tmp_path))
-    process = start_ranks(3, *options)
-    wait_for((tmp_path / "checkpoint" / "manifest.json").exists)
-    os.kill(ranks_in(tmp_path)[1], signal.SIGKILL)
-    process.communicate(timeout=60)
-    assert process.returncode != 0
-    assert 0 < read_manifest(tmp_path / "checkpoint")["rows"] < 2000
-    done = run_ranks(2, *options, "--resume", timeout=380)
-    assert done.returncode == 0, done.stdout
-    assert numbers_of(tmp_path) == pytest.approx(exact, rel=0, abs=1e-10)
 
 
 ENDLESS = (LEVELS[0], "--quick", "--optimizer", "adam", "--steps", "1000000")
