@@ -4,25 +4,27 @@ import pytest
 
 SUITE = ("-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider")
 CONTRACT = ("contract", "derivatives", "blocks")
-# On 2 ranks both neighbors of a ring are one, on 3 they differ and one has no wall.
 PROBLEMS = ("problems", "divided_grid", "divided_chains", "least_squares")
-FILES = {
-    num_ranks: [
-        f"tests/parallel/test_{name}.py"
-        for name in CONTRACT + (PROBLEMS if num_ranks > 1 else ())
-    ]
-    for num_ranks in (1, 2, 3)
-}
+
+
+def files(*names):
+    return [f"tests/parallel/test_{name}.py" for name in names]
+
+
+# What the problems do is the same for both kinds: one has them on 3 ranks, where a
+# ring's two neighbors differ and blocks do, one on 2, where the neighbors are one.
+UNDER_MPI = {1: files(*CONTRACT), 2: files(*CONTRACT), 3: files(*CONTRACT, *PROBLEMS)}
+OVER_DEVICES = UNDER_MPI | {2: UNDER_MPI[3], 3: UNDER_MPI[2]}
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(450)
-@pytest.mark.parametrize("num_ranks", FILES)
+@pytest.mark.parametrize("num_ranks", UNDER_MPI)
 def test_contract_under_mpi(run_ranks, tmp_path, num_ranks):
     done = run_ranks(
         num_ranks,
         *SUITE,
-        *FILES[num_ranks],
+        *UNDER_MPI[num_ranks],
         timeout=400,
         PHYSML_TEST_COMMUNICATOR="mpi",
         PHYSML_TEST_FOLDER=str(tmp_path),
@@ -34,11 +36,11 @@ def test_contract_under_mpi(run_ranks, tmp_path, num_ranks):
 
 @pytest.mark.slow
 @pytest.mark.timeout(450)
-@pytest.mark.parametrize("num_ranks", FILES)
+@pytest.mark.parametrize("num_ranks", OVER_DEVICES)
 def test_contract_over_devices(run_python, num_ranks):
     done = run_python(
         *SUITE,
-        *FILES[num_ranks],
+        *OVER_DEVICES[num_ranks],
         timeout=400,
         PHYSML_TEST_COMMUNICATOR="sharded",
         PHYSML_TEST_DEVICES=str(num_ranks),
