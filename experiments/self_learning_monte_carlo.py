@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from physml.runs.command_line import run_experiment
-from physml.runs.self_learning import run_self_learning
-from physml.runs.self_learning_problem import SelfLearningConfiguration
+from physml.runs.self_learning import SelfLearningConfiguration, run_self_learning
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from jax.tree_util import Partial
 
 from physml.lattices import square, triangular
 from physml.runs.sampling import Sampled, SamplingTask
-from physml.runs.self_learning_measurement import (
+from physml.runs.self_learning.measurement import (
     correlation,
     measured,
     orders,

@@ -20,10 +20,10 @@ from physml.hamiltonians import (
     random_equivariant_model,
 )
 from physml.runs.sampling import InnerLengthTask, SamplingTask
-from physml.runs.self_learning_data_tasks import DATA, GivenDataSet, MakeDataSet
-from physml.runs.self_learning_measurement import orders
-from physml.runs.self_learning_problem import SelfLearningProblem
-from physml.runs.self_learning_training import (
+from physml.runs.self_learning.data_tasks import DATA, GivenDataSet, MakeDataSet
+from physml.runs.self_learning.measurement import orders
+from physml.runs.self_learning.problem import SelfLearningProblem
+from physml.runs.self_learning.training import (
     DirectFit,
     Model,
     Samples,

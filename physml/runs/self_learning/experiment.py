@@ -14,21 +14,21 @@ from physml.precision import enable_x64
 from physml.runs.model_files import save_model
 from physml.runs.ranks import say_on_root
 from physml.runs.run import Run, open_run
-from physml.runs.self_learning_data import write_data_set
-from physml.runs.self_learning_data_tasks import DATA
-from physml.runs.self_learning_measurement import (
+from physml.runs.self_learning.data_set import write_data_set
+from physml.runs.self_learning.data_tasks import DATA
+from physml.runs.self_learning.measurement import (
     correlation,
     free_energies,
     measured,
     predicted_acceptance,
 )
-from physml.runs.self_learning_problem import (
+from physml.runs.self_learning.problem import (
     SelfLearningConfiguration,
     SelfLearningProblem,
     physical_parameters,
     self_learning_problem,
 )
-from physml.runs.self_learning_tasks import (
+from physml.runs.self_learning.tasks import (
     METROPOLIS,
     all_tasks,
     fit_name,
@@ -58,7 +58,7 @@ def run_self_learning(
 
     Returns
     -------
-    The results of all tasks by their names, see `physml.runs.self_learning_tasks`.
+    The results of all tasks by their names, see `physml.runs.self_learning.tasks`.
 
     Raises
     ------
@@ -198,7 +198,7 @@ def _draw(
     rows: dict[str, dict[str, Any]],
 ) -> None:
     # half a second of import time that the first line need not wait for
-    from physml.runs.self_learning_pictures import (
+    from physml.runs.self_learning.pictures import (
         draw_free_energies,
         draw_observables,
         draw_scaling,

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from physml.runs.sampling import Sampled, SamplingState, SamplingTask
-from physml.runs.self_learning_data import DataSet
+from physml.runs.self_learning.data_set import DataSet
 from physml.runs.tasks import Observe, Results
 
 DATA = "data set"

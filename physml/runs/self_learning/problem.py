@@ -16,7 +16,7 @@ from physml.parallel import SERIAL, Communicator
 from physml.runs.lattice_options import make_lattice
 from physml.runs.model_files import SpinModel, load_model
 from physml.runs.run import RunConfiguration
-from physml.runs.self_learning_data import DataSet, read_data_set, require_same
+from physml.runs.self_learning.data_set import DataSet, read_data_set, require_same
 from physml.samplers import LocalDensity
 
 SpinLattice = Literal["square", "triangular", "cubic"]
