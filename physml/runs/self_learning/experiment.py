@@ -145,8 +145,8 @@ def _compute(
 ) -> Results:
     """Perform the tasks, and write the files of each when it is finished."""
 
-    def watch(snapshot: TaskSnapshot, rows: Rows | None) -> bool:
-        if rows is None and run.communicator.is_root:
+    def watch(snapshot: TaskSnapshot, rows: Rows) -> bool:
+        if snapshot.state is None and run.communicator.is_root:
             _write_files(run.folder.path, problem, snapshot.results)
         return observer(snapshot, rows)
 
