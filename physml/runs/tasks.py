@@ -159,9 +159,10 @@ class TasksComputation:
         return rows
 
     def standing(self, row: dict[str, Any]) -> Standing:
-        """Say which task, at which step, and its figures."""
+        """Say which task, at which of its steps, and its figures."""
         names = [task.name for task in self.tasks]
-        before = self.tasks[: names.index(row["task"])]
+        index = names.index(row["task"])
+        number = f"{index + 1} of {len(names)}"
         figures = "  ".join(
             f"{name} {value:.4g}"
             for name, value in row.items()
@@ -169,8 +170,9 @@ class TasksComputation:
         )
         return Standing(
             f"in '{row['task']}', at step {row['step']}",
-            sum(task.num_steps for task in before) + row["step"],
-            f"{row['task']}  step {row['step']:5d}  {figures}",
+            row["step"],
+            f"{number}, {row['task']}  step {row['step']}  {figures}",
+            self.tasks[index].num_steps,
         )
 
     def pack(self, snapshot: TaskSnapshot) -> tuple[Any, dict[str, Any]]:

@@ -134,9 +134,11 @@ def test_the_time_limit_is_a_sentence_that_says_how_to_go_on():
         computation.compute(lambda *_: False, None)
 
 
-def test_standing_says_how_far_the_whole_run_is():
+def test_standing_says_how_far_a_task_is():
     computation = TasksComputation(TASKS)
     standing = computation.standing({"task": "second", "step": 1, "sum": 1.5})
-    assert (standing.steps, computation.num_steps) == (4, 6)
+    assert (standing.steps, standing.part_steps) == (1, 3)
+    assert computation.num_steps == 6
+    assert "3 of 3, second" in standing.line
     assert standing.place == "in 'second', at step 1"
     assert "sum 1.5" in standing.line

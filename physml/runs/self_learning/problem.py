@@ -72,9 +72,10 @@ class SelfLearningConfiguration(RunConfiguration):
     """A model file of an earlier run with the same exact model, on any size of the
     lattice: nothing is trained, it alone is measured. By default models are trained."""
     interval: int = 3
-    """Sweeps from one configuration of the data set to the next."""
+    """Sweeps of exact Metropolis from one configuration to the next, in the data set
+    and in the measurement."""
     burn_in: int = 100
-    """Sweeps of each chain before the first configuration."""
+    """Sweeps or proposals of each chain before the first that counts."""
     chains: int = 8
     """Independent chains of each measurement, and of the configurations to learn
     from."""
