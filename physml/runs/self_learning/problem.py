@@ -50,7 +50,8 @@ class SelfLearningConfiguration(RunConfiguration):
     layer_shells: int = 6
     """Shells of neighbors that a layer sees."""
     layers: int = 2
-    """Most layers; models with 0 (linear), 1, 2, ... are trained and measured."""
+    """Most layers; models with 0 (linear), 1, 2, ... are trained one after the other,
+    then all are measured."""
     kind: SpinLayerKind = "attention"
     """attention: as published; biased_attention: a bias for each shell; convolution: no
     attention; convolution_and_attention: both."""
