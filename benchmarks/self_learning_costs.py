@@ -35,8 +35,8 @@ from physml.lattices import square
 from physml.parallel import SERIAL, Communicator, choose_communicator, limit_threads
 from physml.precision import enable_x64
 from physml.runs.model_files import load_model
-from physml.runs.self_learning_measurement import orders
-from physml.runs.self_learning_tasks import exact_log_density, model_log_density
+from physml.runs.self_learning.measurement import orders
+from physml.runs.self_learning.tasks import exact_log_density, model_log_density
 from physml.samplers import (
     Hamiltonian,
     Kernel,

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from physml.runs.command_line import run_experiment
-from physml.runs.self_learning import run_self_learning
-from physml.runs.self_learning_problem import SelfLearningConfiguration
+from physml.runs.self_learning import SelfLearningConfiguration, run_self_learning
 
 
 @dataclass(frozen=True)
@@ -34,15 +33,15 @@ class SelfLearningMonteCarloConfiguration(SelfLearningConfiguration):
             layers=1,
             layer_shells=3,
             starts=2,
-            training_steps=15,
+            training_steps=10,
             training_samples=400,
             test_samples=100,
             own_samples=0,
             interval=2,
             burn_in=20,
             chains=4,
-            sweeps=300,
-            proposals=300,
+            sweeps=200,
+            proposals=200,
             quick=True,
         )
 

@@ -74,3 +74,27 @@ def test_links_lead_to_files() -> None:
     assert targets
     missing = [target for target in targets if not (README.parent / target).exists()]
     assert missing == []
+
+
+def cosine_of_two_spins(temperature: float) -> float:
+    """Return the mean of S_1 . S_2 by quadrature over the angle between them."""
+    cosines, weights = np.polynomial.legendre.leggauss(60)
+    energies = []
+    for c in cosines:
+        z, planar = np.diag([0.5, -0.5]), np.array([[0, 0.5], [0.5, 0]])
+        hopping = -2 * np.eye(2)  # a ring of two is joined twice
+        matrix = np.block([[z, hopping], [hopping, c * z + np.sqrt(1 - c**2) * planar]])
+        energies.append(np.linalg.eigvalsh(matrix))
+    logarithms = np.logaddexp(0, -np.array(energies) / temperature).sum(axis=1)
+    density = weights * np.exp(logarithms - logarithms.max())
+    return float(density @ cosines / density.sum())
+
+
+@pytest.mark.slow
+def test_example_samples_two_spins() -> None:
+    printed = output_of(python_blocks()[2])
+    mean, error = map(float, re.findall(r"= (\S+) \+- (\S+)", printed)[0])
+    exact = cosine_of_two_spins(0.05)
+    assert f"exact mean is {exact:.4f}" in README.read_text()
+    assert 0 < error < 0.01
+    assert abs(mean - exact) < 4 * error

@@ -80,8 +80,9 @@ class Standing(NamedTuple):
     """Where a run stands."""
 
     place: str  # as in "in level 2"
-    steps: int  # done, of all steps of the run
+    steps: int  # done, of all steps of the run or of its part
     line: str  # what the progress line says
+    part_steps: int | None = None  # of the part, where parts go at paces of their own
 
 
 class Computation(Protocol):
@@ -203,7 +204,7 @@ class Run:
         if self.communicator.is_root:
             self.folder.append_records(new)
         standing = self.computation.standing(self.rows[-1])
-        line.update(standing.steps, standing.line)
+        line.update(standing.steps, standing.line, standing.part_steps)
         self._unsaved = snapshot
         signals = self.communicator.gather_objects(flag.number)
         number = next((number for number in signals if number is not None), None)

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from physml.parallel import SERIAL, Communicator
@@ -32,10 +31,10 @@ from physml.samplers.sampling import Observables, nothing_observed
 class Sampled(NamedTuple):
     """Records of the sweeps after burn-in: a pytree of arrays."""
 
-    values: dict[str, jax.Array]  # (num_chains, num_records, ...)
-    acceptance: dict[str, jax.Array]  # (num_chains, num_records)
-    seconds: jax.Array  # that each record took, all chains together, (num_records,)
-    num_not_finite: jax.Array  # refused proposals of each chain, (num_chains,)
+    values: dict[str, np.ndarray]  # (num_chains, num_records, ...)
+    acceptance: dict[str, np.ndarray]  # (num_chains, num_records)
+    seconds: np.ndarray  # that each record took, all chains together, (num_records,)
+    num_not_finite: np.ndarray  # refused proposals of each chain, (num_chains,)
 
 
 class SamplingState(NamedTuple):
@@ -106,45 +105,48 @@ class SamplingTask:
             snapshot=current.snapshot,
             communicator=self.communicator,
         )
-        count = end.snapshot.chains.num_not_finite
+        count = np.asarray(end.snapshot.chains.num_not_finite)
         return current.sampled._replace(num_not_finite=count)
 
     def state_template(self, results: Results) -> SamplingState:
         """Return the shapes of a state."""
-        return jax.eval_shape(self._empty, results)
+        return jax.eval_shape(self._template, results)
 
     def result_template(self, results: Results) -> Sampled:
         """Return the shapes of the records."""
         return self.state_template(results).sampled
 
     def _start(self, kernel: Kernel, results: Results) -> SamplingState:
+        spins = self.first_spins(results)
         first = initial_snapshot(
-            kernel,
-            self.first_spins(results),
-            batching=self.batching,
-            communicator=self.communicator,
+            kernel, spins, batching=self.batching, communicator=self.communicator
         )
-        return self._empty(results)._replace(snapshot=first)
+        return SamplingState(first, self._no_records(kernel, spins))
 
-    def _empty(self, results: Results) -> SamplingState:
-        """Return the state before the first sweep, unchecked; can be traced."""
+    def _template(self, results: Results) -> SamplingState:
         kernel, spins = self.kernel(results), self.first_spins(results)
-        snapshot = jax.eval_shape(snapshot_of, kernel, spins)
-        num_chains, num_records = len(spins), self.num_sweeps // self.record_every
-        one = jax.tree.map(
-            lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), snapshot.chains
+        return SamplingState(
+            snapshot_of(kernel, spins), self._no_records(kernel, spins)
         )
-        _, tally = jax.eval_shape(kernel.step, self.key, one.state, one.step_sizes)
-        values = {"log_density": one.state.log_density}
-        values |= jax.eval_shape(self.observables, one.state.spins)
 
-        def buffer(row: jax.ShapeDtypeStruct) -> jax.Array:
-            return jnp.zeros((num_chains, num_records, *row.shape), row.dtype)
+    def _no_records(self, kernel: Kernel, spins: jax.Array) -> Sampled:
+        """Return the records before the first sweep; spins may be traced."""
+        start = jax.eval_shape(kernel.start, spins[0])
+        sizes = {
+            name: jax.ShapeDtypeStruct((), start.log_density.dtype)
+            for name in kernel.step_sizes()
+        }
+        _, tally = jax.eval_shape(kernel.step, self.key, start, sizes)
+        values = {"log_density": start.log_density}
+        values |= jax.eval_shape(self.observables, start.spins)
+        num_chains, num_records = len(spins), self.num_sweeps // self.record_every
+
+        def buffer(row: jax.ShapeDtypeStruct) -> np.ndarray:
+            return np.zeros((num_chains, num_records, *row.shape), row.dtype)
 
         values, acceptance = jax.tree.map(buffer, (values, tally.acceptance))
-        count = jnp.zeros((num_chains,), one.num_not_finite.dtype)
-        sampled = Sampled(values, acceptance, jnp.zeros(num_records), count)
-        return SamplingState(snapshot_of(kernel, spins), sampled)
+        count = np.zeros(num_chains, tally.num_not_finite.dtype)
+        return Sampled(values, acceptance, np.zeros(num_records), count)
 
     def _filled(self, sampled: Sampled, new: ChainRecords) -> Sampled:
         """Put the records of measured sweeps into their places."""
@@ -152,11 +154,14 @@ class SamplingTask:
         if not len(new.sweep):
             return sampled
         places = (new.sweep - self.num_burn_in) // self.record_every - 1
-
-        values = _put(sampled.values, new.values, places)
-        acceptance = _put(sampled.acceptance, new.acceptance, places)
-        seconds = sampled.seconds.at[places].set(new.seconds)
-        return Sampled(values, acceptance, seconds, sampled.num_not_finite)
+        seconds = np.array(sampled.seconds)
+        seconds[places] = new.seconds
+        return Sampled(
+            _put(sampled.values, new.values, places),
+            _put(sampled.acceptance, new.acceptance, places),
+            seconds,
+            sampled.num_not_finite,
+        )
 
 
 @dataclass(frozen=True)
@@ -191,7 +196,7 @@ class InnerLengthTask:
         """Sweeps of all lengths."""
         return self.num_sweeps * len(self.lengths)
 
-    def perform(self, results: Results, observe: Observe, state: Any) -> jax.Array:
+    def perform(self, results: Results, observe: Observe, state: Any) -> np.ndarray:
         """Try all lengths; return the best."""
         choice = choose_inner_length(
             self.kernel(results),
@@ -204,7 +209,7 @@ class InnerLengthTask:
         )
         row = {"step": self.num_steps, "length": choice.best.num_inner}
         observe(state, [row | {"acceptance": choice.best.acceptance}])
-        return jnp.asarray(choice.best.num_inner)
+        return np.asarray(choice.best.num_inner)
 
     def state_template(self, results: Results) -> None:
         """Return no state: nothing is kept on the way."""
@@ -217,10 +222,13 @@ class InnerLengthTask:
 
 
 def _put(
-    buffers: dict[str, jax.Array], rows: dict[str, np.ndarray], places: np.ndarray
-) -> dict[str, jax.Array]:
-    """Return buffers (num_chains, num_records, ...) with rows at their places."""
-    return {name: buffers[name].at[:, places].set(rows[name]) for name in buffers}
+    buffers: dict[str, np.ndarray], rows: dict[str, np.ndarray], places: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Return copies (num_chains, num_records, ...) with rows at their places."""
+    copies = {name: np.array(buffer) for name, buffer in buffers.items()}
+    for name, copy in copies.items():
+        copy[:, places] = rows[name]
+    return copies
 
 
 def _rows(new: ChainRecords) -> Rows:

@@ -15,10 +15,8 @@ from physml.parallel import SERIAL, Communicator
 from physml.runs.run import Standing
 
 Results = dict[str, Any]  # pytrees of arrays by the names of their tasks
-
-
 Rows = list[dict[str, Any]]  # lines of the records
-Observe = Callable[[Any, Rows], Any]  # state, what is new
+Observe = Callable[[Any, Rows], Any]  # state, new lines
 
 
 class Task(Protocol):
@@ -44,7 +42,8 @@ class Task(Protocol):
         observe
             To be called after each piece of about a second, with the state, a pytree of
             arrays, and the new lines of the records: "step" and figures. How the work
-            is cut into pieces must not change the lines.
+            is cut into pieces must not change the lines. Without a state, None, nobody
+            can go on from here, and the lines wait for the result.
         state
             To go on from; None at the start.
         """
@@ -66,7 +65,7 @@ class TaskSnapshot(NamedTuple):
     state: Any = None  # of the task under way; None before it starts
 
 
-Observer = Callable[[TaskSnapshot, Rows | None], Any]
+Observer = Callable[[TaskSnapshot, Rows], Any]
 
 
 def perform_tasks(
@@ -82,21 +81,34 @@ def perform_tasks(
     tasks
         The whole run.
     observer
-        Called after each piece with a snapshot and new lines of the records, and after
-        each task with a snapshot and None.
+        Called after each piece and after each task with a snapshot and new lines of the
+        records.
     snapshot
         To go on from.
     """
     results, state = TaskSnapshot({}) if snapshot is None else snapshot
     for task in tasks[len(results) :]:
-
-        def observe(state: Any, rows: Rows, done: Results = results) -> None:
-            observer(TaskSnapshot(done, state), rows)
-
-        results = {**results, task.name: task.perform(results, observe, state)}
+        results = _with_result(task, results, observer, state)
         state = None
-        observer(TaskSnapshot(results), None)
     return results
+
+
+def _with_result(
+    task: Task, results: Results, observer: Observer, state: Any
+) -> Results:
+    """Perform a task; add its result to those before."""
+    last: Rows = []  # a snapshot has the work of all lines before it, and no other
+
+    def observe(state: Any, rows: Rows) -> None:
+        named = [{"task": task.name} | row for row in rows]
+        if state is None:
+            last.extend(named)
+        else:
+            observer(TaskSnapshot(results, state), named)
+
+    after = {**results, task.name: task.perform(results, observe, state)}
+    observer(TaskSnapshot(after), last)
+    return after
 
 
 @dataclass(frozen=True)
@@ -129,7 +141,7 @@ class TasksComputation:
         limit = self.time_limit
         end = float("inf") if limit is None else time.monotonic() + limit
 
-        def watch(snapshot: TaskSnapshot, rows: Rows | None) -> None:
+        def watch(snapshot: TaskSnapshot, rows: Rows) -> None:
             observer(snapshot, rows)
             is_over = self.communicator.broadcast_object(time.monotonic() > end)
             if is_over and len(snapshot.results) < len(self.tasks):
@@ -141,17 +153,16 @@ class TasksComputation:
 
         return perform_tasks(self.tasks, observer=watch, snapshot=snapshot)
 
-    def rows(self, snapshot: TaskSnapshot, rows: Rows | None) -> Rows:
-        """Return the lines with the names of their task."""
-        if rows is None:
-            return []
-        name = self.tasks[len(snapshot.results)].name
-        return [{"task": name} | row for row in rows]
+    def rows(self, snapshot: TaskSnapshot, rows: Rows) -> Rows:
+        """Return the lines as they are."""
+        del snapshot
+        return rows
 
     def standing(self, row: dict[str, Any]) -> Standing:
-        """Say which task, at which step, and its figures."""
+        """Say which task, at which of its steps, and its figures."""
         names = [task.name for task in self.tasks]
-        before = self.tasks[: names.index(row["task"])]
+        index = names.index(row["task"])
+        number = f"{index + 1} of {len(names)}"
         figures = "  ".join(
             f"{name} {value:.4g}"
             for name, value in row.items()
@@ -159,8 +170,9 @@ class TasksComputation:
         )
         return Standing(
             f"in '{row['task']}', at step {row['step']}",
-            sum(task.num_steps for task in before) + row["step"],
-            f"{row['task']}  step {row['step']:5d}  {figures}",
+            row["step"],
+            f"{number}, {row['task']}  step {row['step']}  {figures}",
+            self.tasks[index].num_steps,
         )
 
     def pack(self, snapshot: TaskSnapshot) -> tuple[Any, dict[str, Any]]:

@@ -31,7 +31,7 @@ class LocalDensity(Protocol):
     """
 
     def start(self, spins: jax.Array) -> Cache:
-        """Return what is kept beside a configuration; called once for each sweep."""
+        """Return what is kept beside a configuration; once for each step."""
         ...
 
     def log_ratio(

@@ -88,7 +88,7 @@ def _require_unit_spins(spins: jax.Array) -> None:
             f"{dtype} of shape {shape}",
             "give each chain a configuration, see random_configurations",
         )
-    error = float(jnp.max(jnp.abs(jnp.linalg.norm(spins, axis=-1) - 1)))
+    error = float(np.max(np.abs(np.linalg.norm(np.asarray(spins), axis=-1) - 1)))
     if not error < np.sqrt(np.finfo(dtype).eps):
         raise expected(
             "spins of unit length",

@@ -30,11 +30,27 @@ LONG_MAP += tuple(str(16 * n) for n in range(NUM_SITES))
 SEARCH = ("experiments/ldos_inverse_design.py", "--quick", "--size", "6")
 ALL = {"levels": LEVELS, "fit": FIT, "map": MAP, "sites": MAP_BY_SITES, "gap": GAP}
 ALL["search"] = SEARCH
+SPINS = (
+    *("experiments/self_learning_monte_carlo.py", "--size", "2", "--chains", "3"),
+    *("--layers", "1", "--kind", "convolution", "--shells", "2", "--layer-shells", "2"),
+    *("--training-samples", "30", "--test-samples", "10", "--own-samples", "6"),
+    *("--training-steps", "3", "--starts", "2", "--interval", "2", "--burn-in", "4"),
+    *("--sweeps", "32", "--proposals", "16", "--trajectories", "2"),
+)
+ALL["spins"] = SPINS
 
 
 def numbers_of(folder):
-    """Return what a run found: energies, couplings, potentials, or a map."""
+    """Return what a run found: energies, couplings, potentials, a map, or means."""
     result = result_of(folder)
+    if "metropolis" in result:
+        return [
+            value
+            for row in (result["metropolis"], *result["models"])
+            for name, value in row.items()
+            if isinstance(value, int | float)
+            and not ("second" in name or "effective" in name)  # of time, N / (2 tau)
+        ]
     if (folder / "ldos.npz").exists():
         with np.load(folder / "ldos.npz", allow_pickle=False) as file:
             return file["ldos"].ravel()
@@ -80,7 +96,7 @@ def alone(tmp_path_factory):
 
 @pytest.mark.timeout(800)
 @pytest.mark.parametrize(
-    ("num_ranks", "names"), [(1, ["levels"]), (2, ["levels", "map"]), (3, [*ALL])]
+    ("num_ranks", "names"), [(1, ["levels"]), (2, ["levels", "map", "spins"]), (3, [*ALL])]
 )
 def test_ranks_find_what_one_process_finds(
     run_ranks, alone, tmp_path, num_ranks, names

@@ -11,7 +11,7 @@ from jax.tree_util import Partial
 
 from physml.lattices import square, triangular
 from physml.runs.sampling import Sampled, SamplingTask
-from physml.runs.self_learning_measurement import (
+from physml.runs.self_learning.measurement import (
     correlation,
     measured,
     orders,
@@ -111,7 +111,12 @@ def test_entries_of_the_result_are_those_of_known_chains():
     assert entries["staggered_magnetization"] is None
     rate = entries["effective_samples_per_second"]
     assert abs(rate * 20 - entries["effective_samples"]) < 1e-6
-    assert entries["slowest_observable"] == "free_energy"
+    assert entries["slowest_observable"] == energy
+    of_three = measured(series(), "local", num_sweeps=3)
+    tau = entries["autocorrelation_time"]
+    assert of_three["autocorrelation_time"] == pytest.approx(3 * tau)
+    assert of_three["num_steps"] == 6000
+    assert of_three["effective_samples"] == entries["effective_samples"]
     np.testing.assert_allclose(correlation(series())[:3], [1, 0.5, 0.25], atol=0.05)
 
 

@@ -13,7 +13,7 @@ from physml.runs.pictures import save_figure
 
 Rows = Sequence[Mapping[str, Any]]  # of result.json, one for each model
 
-SHOWN_STEPS = 200  # of a time series
+SHOWN_SWEEPS = 200  # of a time series
 FEWEST_FOR_A_POWER_LAW = 3
 OBSERVABLES = {
     "free_energy_over_temperature": "F/T",
@@ -71,7 +71,7 @@ def plot_acceptance(axes: Axes, where: Sequence[float], models: Rows) -> None:
         label="measured",
     )
     predicted = [row["predicted_acceptance"] for row in models]
-    label = r"erfc($\sqrt{\mathrm{MSE}}$ / 2), test data"
+    label = r"erfc($\sqrt{\mathrm{Var}}$ / 2), test data"
     axes.plot(where, predicted, "x--", color="0.4", label=label)
     axes.set_ylim(0, 1)
 
@@ -151,7 +151,8 @@ def draw_observables(path: Path, methods: Mapping[str, Mapping[str, Any]]) -> No
     panels = figure.subplots(1, len(shown), sharey=True)
     for axes, (key, label) in zip(panels, shown.items(), strict=True):
         middle, error = first[key], first[f"{key}_error"]
-        axes.axvspan(middle - error, middle + error, color="0.85")
+        band = (middle - error, middle + error)
+        axes.axvspan(*band, color="0.85", label=f"{names[0]}, with its error")
         for place, row in enumerate(methods.values()):
             error = row[f"{key}_error"]
             axes.errorbar(row[key], place, xerr=error, fmt="o", capsize=3)
@@ -161,6 +162,8 @@ def draw_observables(path: Path, methods: Mapping[str, Mapping[str, Any]]) -> No
         axes.grid(alpha=0.3)
     panels[0].set_yticks(range(len(names)), names)
     panels[0].set_ylim(len(names) - 0.5, -0.5)
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper right", frameon=False)
     save_figure(figure, path)
 
 
@@ -168,6 +171,7 @@ def draw_time_series(
     path: Path,
     series: Mapping[str, np.ndarray],
     correlations: Mapping[str, np.ndarray],
+    num_sweeps: Mapping[str, int],
 ) -> None:
     """Draw F/T along one chain of each method, and its autocorrelation.
 
@@ -176,9 +180,11 @@ def draw_time_series(
     path
         The png file to write.
     series
-        F/T of one chain, by the name of the method, shape (steps,).
+        F/T of one chain, by the name of the method, shape (records,).
     correlations
-        The autocorrelation at lags 0, 1, ..., by the name of the method.
+        The autocorrelation at lags 0, 1, ... records, by the name of the method.
+    num_sweeps
+        From one record to the next, where it is not 1, by the name of the method.
     """
     names = list(series)
     figure = Figure(figsize=(11, 1.0 + 1.3 * len(names)), layout="constrained")
@@ -188,13 +194,16 @@ def draw_time_series(
     for row, name in enumerate(names):
         axes = figure.add_subplot(grid[row, 0], sharex=first, sharey=first)
         first = axes if first is None else first
-        values = series[name][:SHOWN_STEPS]
-        axes.plot(values, color=f"C{row}", linewidth=0.8)
+        spacing = num_sweeps.get(name, 1)
+        values = series[name][: SHOWN_SWEEPS // spacing]
+        sweeps = spacing * np.arange(1, len(values) + 1)
+        axes.plot(sweeps, values, color=f"C{row}", linewidth=0.8)
         axes.set_title(name, fontsize="small", loc="left")
         axes.set_ylabel("F/T")
         axes.tick_params(labelbottom=row == len(names) - 1)
-        right.plot(correlations[name], ".-", color=f"C{row}", label=name)
-    axes.set_xlabel("step of the chain (sweep or proposal)")
+        lags = spacing * np.arange(len(correlations[name]))
+        right.plot(lags, correlations[name], ".-", color=f"C{row}", label=name)
+    axes.set_xlabel("sweeps or proposals")
     right.axhline(0, color="0.5", linewidth=0.8)
     right.set_xlabel("lag (sweeps or proposals)")
     right.set_ylabel("autocorrelation of F/T")

@@ -2,7 +2,6 @@
 
 import json
 import signal
-from itertools import zip_longest
 
 import numpy as np
 import pytest
@@ -145,6 +144,18 @@ def test_lattices_without_sublattices_have_no_staggered_magnetization(tmp_path, 
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_the_length_of_a_proposal_is_tried_out_on_a_cubic_lattice(tmp_path):
+    options = [*TINY, "--lattice", "cubic", "--kind", "biased_attention"]
+    options += ["--layers", 1, "--own-samples", 4, "--training-steps", 3]
+    assert run(NAME, *options, "--trajectories", 0, "--out", tmp_path) == 0
+    result = result_of(tmp_path)
+    assert [row["num_parameters"] for row in result["models"]] == [3, 15]
+    assert {row["trajectories"] for row in result["models"]} <= {1, 2, 4, 8, 16}
+    assert result["metropolis"]["staggered_magnetization"] > 0
+
+
+@pytest.mark.slow
 @pytest.mark.timeout(500)
 def test_killed_run_ends_bit_for_bit_where_an_uninterrupted_one_ends(tmp_path):
     options = [*TINY, "--layers", 1, "--own-samples", 8, "--training-steps", 6]
@@ -169,7 +180,4 @@ def test_killed_run_ends_bit_for_bit_where_an_uninterrupted_one_ends(tmp_path):
     records = [
         (folder / "records.jsonl").read_text().splitlines() for folder in (cut, whole)
     ]
-    lines = zip_longest(*records)
-    other = next((pair for pair in lines if pair[0] != pair[1]), None)
-    if other is not None:  # seen once in five, on a busy machine; the results agreed
-        pytest.xfail(f"records of a resumed run differ, cause not known: {other}")
+    assert records[0] == records[1]

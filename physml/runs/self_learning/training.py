@@ -33,11 +33,12 @@ Model = Any  # a pytree of parameters that maps spins to F/T
 
 
 class Fit(NamedTuple):
-    """A learned model, and its mean squared errors of F/T."""
+    """A learned model, and its errors of F/T."""
 
     model: Model
-    train_mse: jax.Array
-    test_mse: jax.Array
+    train_mse: np.ndarray
+    test_mse: np.ndarray
+    test_variance: np.ndarray  # what is left without the mean error
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ class Training:
 
         training, test = self.samples(results)
         ends = minimize_starts(
-            Regression(apply, *training, self.communicator).loss(),
+            Regression(predicted, *training, self.communicator).loss(),
             self._starts(results),
             (self.stage,),
             stop_rules=STOP_RULES,
@@ -156,20 +157,19 @@ class Training:
         return jax.vmap(partial(self.first_model, results))(numbers)
 
 
-def apply(model: Model, spins: jax.Array) -> jax.Array:
+@jax.jit
+def predicted(model: Model, spins: jax.Array) -> jax.Array:
     """Return F/T of a model, shape (samples,)."""
     return model(spins)
 
 
 def assessed(model: Model, training: Samples, test: Samples) -> Fit:
-    """Return a model with its mean squared errors."""
-    errors = (_mean_squared_error(model, *samples) for samples in (training, test))
-    return Fit(model, *errors)
-
-
-@jax.jit
-def _mean_squared_error(model: Model, spins: jax.Array, exact: jax.Array) -> jax.Array:
-    return jnp.mean((apply(model, spins) - exact) ** 2)
+    """Return a model with its errors."""
+    train_errors, test_errors = (
+        np.asarray(predicted(model, spins) - exact) for spins, exact in (training, test)
+    )
+    figures = (np.mean(train_errors**2), np.mean(test_errors**2), np.var(test_errors))
+    return Fit(model, *map(np.asarray, figures))
 
 
 def _rows(records: tuple[Records, ...]) -> Rows:
@@ -183,5 +183,5 @@ def _rows(records: tuple[Records, ...]) -> Rows:
 
 def _shapes(model: Model) -> Fit:
     """Return the shapes of a fit of such a model."""
-    number = jax.eval_shape(lambda: jnp.zeros((), default_float_dtype()))
-    return Fit(model, number, number)
+    number = np.zeros((), default_float_dtype())
+    return Fit(model, number, number, number)

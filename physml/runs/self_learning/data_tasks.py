@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 
 from physml.runs.sampling import Sampled, SamplingState, SamplingTask
-from physml.runs.self_learning_data import DataSet
+from physml.runs.self_learning.data_set import DataSet
 from physml.runs.tasks import Observe, Results
 
 DATA = "data set"
@@ -49,20 +49,21 @@ class MakeDataSet:
         return self.sampling.state_template(results)
 
     def result_template(self, results: Results) -> DataSet:
-        """Return the shapes of the data set."""
-        sampled = self.sampling.result_template(results)
-        return jax.eval_shape(self._data_set, sampled)
+        """Return an empty data set of the same shapes."""
+        shapes = self.sampling.result_template(results)
+        empty = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes)
+        return self._data_set(empty)
 
     def _data_set(self, sampled: Sampled) -> DataSet:
         spins, density = sampled.values["spins"], sampled.values["log_density"]
         num_chains, num_records = density.shape
-        chains = jnp.repeat(jnp.arange(num_chains), num_records)
+        chains = np.repeat(np.arange(num_chains), num_records)
         return DataSet(
-            jnp.reshape(spins, (-1, *spins.shape[2:])),
-            -jnp.ravel(density),
+            np.reshape(spins, (-1, *spins.shape[2:])),
+            -np.ravel(density),
             chains,
             chains >= self.num_training_chains,
-            jnp.mean(sampled.acceptance["local"]),
+            np.asarray(np.mean(sampled.acceptance["local"])),
         )
 
 
@@ -89,6 +90,6 @@ class GivenDataSet:
         del results
 
     def result_template(self, results: Results) -> DataSet:
-        """Return the shapes of the data set."""
+        """Return what was read."""
         del results
-        return jax.eval_shape(lambda: self.data)
+        return self.data

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from physml.lattices import square
-from physml.runs.self_learning_data import DataSet, read_data_set, write_data_set
+from physml.runs.self_learning.data_set import DataSet, read_data_set, write_data_set
 
 LATTICE = square(2, 2)
 PARAMETERS = {"lattice": "square", "size": [2, 2], "temperature": 0.05}

@@ -20,10 +20,10 @@ from physml.hamiltonians import (
     random_equivariant_model,
 )
 from physml.runs.sampling import InnerLengthTask, SamplingTask
-from physml.runs.self_learning_data_tasks import DATA, GivenDataSet, MakeDataSet
-from physml.runs.self_learning_measurement import orders
-from physml.runs.self_learning_problem import SelfLearningProblem
-from physml.runs.self_learning_training import (
+from physml.runs.self_learning.data_tasks import DATA, GivenDataSet, MakeDataSet
+from physml.runs.self_learning.measurement import orders
+from physml.runs.self_learning.problem import SelfLearningProblem
+from physml.runs.self_learning.training import (
     DirectFit,
     Model,
     Samples,
@@ -32,13 +32,13 @@ from physml.runs.self_learning_training import (
 from physml.runs.tasks import Results, Task
 from physml.samplers import (
     Hamiltonian,
-    Kernel,
     LocalMetropolis,
     SelfLearning,
     random_configurations,
 )
 from physml.training.stages import optimizer_stages
 
+FEWEST_STEPS = 16  # of a measurement
 OWN_TRAJECTORIES = 4  # between samples of a model, where the length is chosen later
 METROPOLIS = "exact Metropolis"
 FIRST_UPDATE = 0.1  # how much the first layer changes the spins before it is trained
@@ -52,7 +52,7 @@ def all_tasks(problem: SelfLearningProblem) -> tuple[Task, ...]:
         tasks.append(_training(problem, layers, name))
         if has_second_round(problem):
             tasks += [_own_samples(problem, name), _second_round(problem, layers, name)]
-    tasks.append(_measurement(problem, METROPOLIS))
+    tasks.append(_exact_measurement(problem))
     for name in models.values():
         if not problem.configuration.trajectories:
             tasks.append(_inner_length(problem, name))
@@ -89,12 +89,20 @@ def num_trajectories(problem: SelfLearningProblem, name: str, results: Results) 
     return problem.configuration.trajectories or int(results[_length_name(name)])
 
 
+def num_sweeps_of_step(problem: SelfLearningProblem) -> int:
+    """Return how many sweeps of exact Metropolis are one step of its measurement.
+
+    What is kept beside a configuration lives through a step: longer ones are cheaper.
+    """
+    options = problem.configuration
+    return min(options.interval, options.sweeps // FEWEST_STEPS)
+
+
 def num_test_chains(problem: SelfLearningProblem) -> int:
     """Return how many chains are held out, each as long as those to learn from."""
     options = problem.configuration
-    return -(
-        -options.test_samples // _samples_of_chain(options.training_samples, problem)
-    )
+    samples_of_chain = _of_chain(options.training_samples, problem)
+    return _quotient_above(options.test_samples, samples_of_chain)
 
 
 def exact_log_density(
@@ -114,17 +122,16 @@ def _data_task(problem: SelfLearningProblem) -> Task:
         return GivenDataSet(problem.given_data)
     options = problem.configuration
     num_chains = options.chains + num_test_chains(problem)
-    records = _samples_of_chain(options.training_samples, problem)
+    records = _of_chain(options.training_samples, problem)
     key, first_key = jax.random.split(problem.key("data"))
     first = partial(random_configurations, first_key, num_chains, problem.lattice.shape)
     sampling = SamplingTask(
         DATA,
-        kernel=partial(_metropolis, problem),
+        kernel=partial(_metropolis, problem, options.interval),
         first_spins=lambda _: first(),
         key=key,
-        num_sweeps=records * options.interval,
-        num_burn_in=_rounded_up(options.burn_in, options.interval),
-        record_every=options.interval,
+        num_sweeps=records,
+        num_burn_in=_quotient_above(options.burn_in, options.interval),
         observables=_the_spins,
         batching="map",
         communicator=problem.communicator,
@@ -176,7 +183,7 @@ def _training_task(
 def _own_samples(problem: SelfLearningProblem, name: str) -> SamplingTask:
     """Return chains in the model alone, with the exact F/T of their configurations."""
     options = problem.configuration
-    records = _samples_of_chain(options.own_samples, problem)
+    records = _of_chain(options.own_samples, problem)
     every = options.trajectories or OWN_TRAJECTORIES
     return SamplingTask(
         f"own samples, {name}",
@@ -184,28 +191,38 @@ def _own_samples(problem: SelfLearningProblem, name: str) -> SamplingTask:
         first_spins=partial(_spread_samples, options.chains),
         key=problem.key("own samples", name),
         num_sweeps=records * every,
-        num_burn_in=_rounded_up(options.burn_in, every),
+        num_burn_in=_quotient_above(options.burn_in, every) * every,
         record_every=every,
         observables=partial(_spins_and_free_energy, problem),
         communicator=problem.communicator,
     )
 
 
+def _exact_measurement(problem: SelfLearningProblem) -> SamplingTask:
+    options, sweeps = problem.configuration, num_sweeps_of_step(problem)
+    return SamplingTask(
+        measurement_name(METROPOLIS),
+        kernel=partial(_metropolis, problem, sweeps),
+        first_spins=partial(_spread_samples, options.chains),
+        key=problem.key("measurement", METROPOLIS),
+        num_sweeps=_quotient_above(options.sweeps, sweeps),
+        num_burn_in=_quotient_above(options.burn_in, sweeps),
+        observables=partial(orders, problem.lattice),
+        batching="map",
+        communicator=problem.communicator,
+    )
+
+
 def _measurement(problem: SelfLearningProblem, name: str) -> SamplingTask:
     options = problem.configuration
-    is_exact = name == METROPOLIS
-    kernel: Callable[[Results], Kernel] = partial(_metropolis, problem)
-    if not is_exact:
-        kernel = partial(_self_learning, problem, name, options.trajectories)
     return SamplingTask(
         measurement_name(name),
-        kernel=kernel,
+        kernel=partial(_self_learning, problem, name, options.trajectories),
         first_spins=partial(_spread_samples, options.chains),
         key=problem.key("measurement", name),
-        num_sweeps=options.sweeps if is_exact else options.proposals,
+        num_sweeps=options.proposals,
         num_burn_in=options.burn_in,
         observables=partial(orders, problem.lattice),
-        batching="map" if is_exact else "vmap",
         communicator=problem.communicator,
     )
 
@@ -225,9 +242,11 @@ def _length_name(name: str) -> str:
     return f"trajectories, {name}"
 
 
-def _metropolis(problem: SelfLearningProblem, results: Results) -> LocalMetropolis:
+def _metropolis(
+    problem: SelfLearningProblem, num_sweeps: int, results: Results
+) -> LocalMetropolis:
     del results
-    return LocalMetropolis(problem.density)
+    return LocalMetropolis(problem.density, num_sweeps=num_sweeps)
 
 
 def _trajectories(fit: str, results: Results) -> Hamiltonian:
@@ -261,7 +280,8 @@ def _spins_and_free_energy(
 def _spread_samples(num_chains: int, results: Results) -> jax.Array:
     """Return configurations from all over the data set."""
     spins = results[DATA].spins
-    return spins[np.linspace(0, len(spins) - 1, num_chains).astype(int)]
+    chosen = np.linspace(0, len(spins) - 1, num_chains).astype(int)
+    return jnp.asarray(spins[chosen])
 
 
 def _samples(own: str | None, results: Results) -> tuple[Samples, Samples]:
@@ -269,9 +289,9 @@ def _samples(own: str | None, results: Results) -> tuple[Samples, Samples]:
     spins, free_energies = results[DATA].part(is_test=False)
     if own is not None:
         values = results[own].values
-        more = np.reshape(values["spins"], (-1, *spins.shape[1:]))
+        more = jnp.reshape(values["spins"], (-1, *spins.shape[1:]))
         spins = jnp.concatenate([spins, more])
-        free_energies = jnp.append(free_energies, np.ravel(values["free_energy"]))
+        free_energies = jnp.append(free_energies, jnp.ravel(values["free_energy"]))
     return (spins, free_energies), results[DATA].part(is_test=True)
 
 
@@ -304,9 +324,9 @@ def _name(layers: int) -> str:
     return ("linear", "1 layer")[layers] if layers < 2 else f"{layers} layers"
 
 
-def _samples_of_chain(num_samples: int, problem: SelfLearningProblem) -> int:
-    return -(-num_samples // problem.configuration.chains)
+def _of_chain(num_samples: int, problem: SelfLearningProblem) -> int:
+    return _quotient_above(num_samples, problem.configuration.chains)
 
 
-def _rounded_up(number: int, multiple: int) -> int:
-    return -(-number // multiple) * multiple
+def _quotient_above(number: int, divisor: int) -> int:
+    return -(-number // divisor)

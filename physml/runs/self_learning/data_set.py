@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from physml.failures import expected
@@ -26,16 +27,17 @@ FORMAT = "physml spin configurations 1"
 class DataSet(NamedTuple):
     """Configurations of an exact model, in the order of their chains."""
 
-    spins: jax.Array  # (samples, n_1, ..., n_d, 3)
-    free_energies: jax.Array  # F/T, (samples,)
-    chains: jax.Array  # the number of the chain of each, (samples,)
-    is_test: jax.Array  # True on chains that are held out, (samples,)
-    acceptance: jax.Array  # of the chains' single-spin moves, a number
+    spins: np.ndarray  # (samples, n_1, ..., n_d, 3)
+    free_energies: np.ndarray  # F/T, (samples,)
+    chains: np.ndarray  # the number of the chain of each, (samples,)
+    is_test: np.ndarray  # True on chains that are held out, (samples,)
+    acceptance: np.ndarray  # of the chains' single-spin moves, a number
 
     def part(self, *, is_test: bool) -> tuple[jax.Array, jax.Array]:
         """Return spins and F/T to learn from, or those that are held out."""
-        chosen = np.flatnonzero(np.asarray(self.is_test) == is_test)
-        return self.spins[chosen], self.free_energies[chosen]
+        chosen = np.asarray(self.is_test) == is_test
+        spins, free_energies = np.asarray(self.spins), np.asarray(self.free_energies)
+        return jnp.asarray(spins[chosen]), jnp.asarray(free_energies[chosen])
 
 
 def write_data_set(
@@ -90,7 +92,7 @@ def read_data_set(
     """
     provenance, arrays = _read(path)
     require_same("a data set", provenance["parameters"], parameters, path)
-    data = DataSet(*(jax.numpy.asarray(arrays[name]) for name in DataSet._fields))
+    data = DataSet(*(arrays[name] for name in DataSet._fields))
     samples = len(data.spins)
     shapes = [np.shape(x) for x in data]
     wanted = [(samples, *lattice.shape, 3), (samples,), (samples,), (samples,), ()]
@@ -99,7 +101,7 @@ def read_data_set(
             f"arrays of shapes {wanted} in {path}", shapes, "make the data set again"
         )
     try:
-        require_unit_spins(data.spins, lattice)
+        require_unit_spins(jnp.asarray(data.spins), lattice)
     except (ValueError, TypeError) as error:
         raise ValueError(f"In the data set {path}: {error}") from None
     _require_usable(data, path)

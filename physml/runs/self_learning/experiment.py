@@ -14,29 +14,31 @@ from physml.precision import enable_x64
 from physml.runs.model_files import save_model
 from physml.runs.ranks import say_on_root
 from physml.runs.run import Run, open_run
-from physml.runs.self_learning_data import write_data_set
-from physml.runs.self_learning_data_tasks import DATA
-from physml.runs.self_learning_measurement import (
+from physml.runs.self_learning.data_set import write_data_set
+from physml.runs.self_learning.data_tasks import DATA
+from physml.runs.self_learning.measurement import (
     correlation,
     free_energies,
     measured,
     predicted_acceptance,
 )
-from physml.runs.self_learning_problem import (
+from physml.runs.self_learning.problem import (
     SelfLearningConfiguration,
     SelfLearningProblem,
     physical_parameters,
     self_learning_problem,
 )
-from physml.runs.self_learning_tasks import (
+from physml.runs.self_learning.tasks import (
     METROPOLIS,
     all_tasks,
     fit_name,
     measurement_name,
     model_names,
+    num_sweeps_of_step,
     num_test_chains,
     num_trajectories,
 )
+from physml.runs.self_learning.training import predicted
 from physml.runs.tables import print_methods
 from physml.runs.tasks import Results, Rows, TasksComputation, TaskSnapshot
 
@@ -58,7 +60,7 @@ def run_self_learning(
 
     Returns
     -------
-    The results of all tasks by their names, see `physml.runs.self_learning_tasks`.
+    The results of all tasks by their names, see `physml.runs.self_learning.tasks`.
 
     Raises
     ------
@@ -100,7 +102,7 @@ def _title(problem: SelfLearningProblem) -> str:
 def _rows(problem: SelfLearningProblem, results: Results) -> dict[str, dict[str, Any]]:
     """Return the entries of result.json by the names of the methods."""
     metropolis = results[measurement_name(METROPOLIS)]
-    rows = {METROPOLIS: measured(metropolis, "local")}
+    rows = {METROPOLIS: measured(metropolis, "local", num_sweeps_of_step(problem))}
     for layers, name in model_names(problem).items():
         fit = results[fit_name(problem, name)]
         first = results[f"training, {name}"]
@@ -112,7 +114,7 @@ def _rows(problem: SelfLearningProblem, results: Results) -> dict[str, dict[str,
             "test_mse": float(fit.test_mse),
             "first_round_test_mse": float(first.test_mse),
             "trajectories": num_trajectories(problem, name, results),
-            "predicted_acceptance": predicted_acceptance(float(fit.test_mse)),
+            "predicted_acceptance": predicted_acceptance(float(fit.test_variance)),
             **measured(results[measurement_name(name)], "self_learning"),
         }
     return rows
@@ -145,8 +147,8 @@ def _compute(
 ) -> Results:
     """Perform the tasks, and write the files of each when it is finished."""
 
-    def watch(snapshot: TaskSnapshot, rows: Rows | None) -> bool:
-        if rows is None and run.communicator.is_root:
+    def watch(snapshot: TaskSnapshot, rows: Rows) -> bool:
+        if snapshot.state is None and run.communicator.is_root:
             _write_files(run.folder.path, problem, snapshot.results)
         return observer(snapshot, rows)
 
@@ -198,7 +200,7 @@ def _draw(
     rows: dict[str, dict[str, Any]],
 ) -> None:
     # half a second of import time that the first line need not wait for
-    from physml.runs.self_learning_pictures import (
+    from physml.runs.self_learning.pictures import (
         draw_free_energies,
         draw_observables,
         draw_scaling,
@@ -208,15 +210,16 @@ def _draw(
     folder, names = run.folder.path, list(model_names(problem).values())
     spins, exact = results[DATA].part(is_test=True)
     models = {name: results[fit_name(problem, name)].model for name in names}
-    predicted = {name: np.asarray(model(spins)) for name, model in models.items()}
+    learned = {n: np.asarray(predicted(model, spins)) for n, model in models.items()}
     draw_scaling(folder / "scaling.png", [rows[name] for name in names])
-    draw_free_energies(folder / "free_energies.png", np.asarray(exact), predicted)
+    draw_free_energies(folder / "free_energies.png", np.asarray(exact), learned)
     draw_observables(folder / "observables.png", rows)
     sampled = {name: results[measurement_name(name)] for name in rows}
     draw_time_series(
         folder / "time_series.png",
         {name: free_energies(chains)[0] for name, chains in sampled.items()},
         {name: correlation(chains) for name, chains in sampled.items()},
+        {METROPOLIS: num_sweeps_of_step(problem)},
     )
 
 

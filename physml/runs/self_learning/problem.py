@@ -16,7 +16,7 @@ from physml.parallel import SERIAL, Communicator
 from physml.runs.lattice_options import make_lattice
 from physml.runs.model_files import SpinModel, load_model
 from physml.runs.run import RunConfiguration
-from physml.runs.self_learning_data import DataSet, read_data_set, require_same
+from physml.runs.self_learning.data_set import DataSet, read_data_set, require_same
 from physml.samplers import LocalDensity
 
 SpinLattice = Literal["square", "triangular", "cubic"]
@@ -50,7 +50,8 @@ class SelfLearningConfiguration(RunConfiguration):
     layer_shells: int = 6
     """Shells of neighbors that a layer sees."""
     layers: int = 2
-    """Most layers; models with 0 (linear), 1, 2, ... are trained and measured."""
+    """Most layers; models with 0 (linear), 1, 2, ... are trained one after the other,
+    then all are measured."""
     kind: SpinLayerKind = "attention"
     """attention: as published; biased_attention: a bias for each shell; convolution: no
     attention; convolution_and_attention: both."""
@@ -72,9 +73,10 @@ class SelfLearningConfiguration(RunConfiguration):
     """A model file of an earlier run with the same exact model, on any size of the
     lattice: nothing is trained, it alone is measured. By default models are trained."""
     interval: int = 3
-    """Sweeps from one configuration of the data set to the next."""
+    """Sweeps of exact Metropolis from one configuration to the next, in the data set
+    and in the measurement."""
     burn_in: int = 100
-    """Sweeps of each chain before the first configuration."""
+    """Sweeps or proposals of each chain before the first that counts."""
     chains: int = 8
     """Independent chains of each measurement, and of the configurations to learn
     from."""
