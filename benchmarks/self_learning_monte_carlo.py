@@ -62,7 +62,7 @@ STUDIES: dict[Study, dict[str, str]] = {
     "means": {
         "model": f"{BEST} --data {{out}}/data/data.npz --sweeps 16 --proposals 25000",
         "model again": f"{BEST} --data {{out}}/data/data.npz --sweeps 16 "
-        "--proposals 75000 --seed 1",
+        "--proposals 30000 --seed 1",
     },
     "sizes": {
         "4 x 4": f"--size 4 --shells 5 --layer-shells 5 {ONE_LAYER} {HALF}",
