@@ -4,7 +4,7 @@ python benchmarks/double_exchange.py --quick
 taskset -c 0 python benchmarks/double_exchange.py --out TABLES
 
 A sweep tries each site once. NumPy's loop changes the 2 x 2 block of a site in its
-matrix and calls `eigvalsh`; the compiled ones are chains of one `lax.scan`. Contenders
+matrix and calls `eigvalsh`; the compiled ones are `LocalMetropolis`. Contenders
 take turns on one core, ratios are taken within a turn. OPENBLAS_NUM_THREADS=1 and
 `taskset -c 0` keep both sides to one thread.
 """
@@ -25,8 +25,9 @@ from reporting import markdown_table, report, spread
 from physml.hamiltonians import DoubleExchange, double_exchange_density, random_spins
 from physml.lattices import square
 from physml.precision import enable_x64
-from physml.samplers.local_density import LocalDensity, with_spin
-from physml.samplers.local_rotation import cone_rotation
+from physml.samplers import LocalDensity, LocalMetropolis
+from physml.samplers.kernel import SpinState
+from physml.samplers.local_density import with_spin
 from physml.solvers import eigenvalues, fermi_poles
 
 TEMPERATURE = 0.05
@@ -64,46 +65,24 @@ class Problem:
         return self.model.lattice.num_sites
 
 
-@partial(jax.jit, static_argnames=("num_sweeps", "is_kept"))
-def compiled_sweeps(
-    density: LocalDensity,
+@partial(jax.jit, static_argnames="num_steps")
+def compiled_steps(
+    kernel: LocalMetropolis,
     spins: jax.Array,
     angle: jax.Array,
     key: jax.Array,
     *,
-    num_sweeps: int,
-    is_kept: bool,
+    num_steps: int,
 ) -> tuple[jax.Array, jax.Array]:
-    """Return the spins after some sweeps and the share of accepted trials."""
-    num_sites = spins.size // 3
+    """Return the spins after some steps and the mean acceptance of trials."""
 
-    def visit(site: jax.Array, walk: tuple) -> tuple:
-        spins, cache, accepted, proposed, logs = walk
-        new_spin = proposed[site]
-        ratio = density.log_ratio(cache, spins, site, new_spin)
-        is_accepted = logs[site] < ratio
-        cache = jax.lax.cond(
-            is_accepted,
-            lambda: density.move(cache, spins, site, new_spin),
-            lambda: cache,
-        )
-        old_spin = spins.reshape(-1, 3)[site]
-        spins = with_spin(spins, site, jnp.where(is_accepted, new_spin, old_spin))
-        return spins, cache, accepted + is_accepted, proposed, logs
+    def step(state: SpinState, key: jax.Array) -> tuple[SpinState, jax.Array]:
+        state, tally = kernel.step(key, state, {"local": angle})
+        return state, tally.acceptance["local"]
 
-    def sweep(carry: tuple, key: jax.Array) -> tuple:
-        spins, cache, accepted = carry
-        cone, uniform = jax.random.split(key)
-        proposed = cone_rotation(cone, spins.reshape(-1, 3), angle)[0]
-        logs = jnp.log(jax.random.uniform(uniform, (num_sites,), spins.dtype))
-        cache = cache if is_kept else density.start(spins)
-        walk = (spins, cache, accepted, proposed, logs)
-        return jax.lax.fori_loop(0, num_sites, visit, walk)[:3], None
-
-    start = (spins, density.start(spins), jnp.zeros((), int))
-    keys = jax.random.split(key, num_sweeps)
-    (spins, _, accepted), _ = jax.lax.scan(sweep, start, keys)
-    return spins, accepted / (num_sweeps * num_sites)
+    start = SpinState(spins, jnp.zeros(()))
+    state, acceptance = jax.lax.scan(step, start, jax.random.split(key, num_steps))
+    return state.spins, acceptance.mean()
 
 
 def numpy_sweep(
@@ -137,18 +116,22 @@ def contenders(problem: Problem) -> dict[str, tuple[Callable[[], object], int]]:
     model, spins = problem.model, problem.spins
     matrix, numpy_spins = np.array(model.matrix(spins)), np.array(spins).reshape(-1, 3)
     random = np.random.default_rng(0)
-    run = partial(
-        compiled_sweeps, angle=jnp.asarray(problem.angle), key=jax.random.key(1)
-    )
     levels, green = (
         double_exchange_density(model, TEMPERATURE, method=method)
         for method in ("diagonalization", "greens_function")
     )
+
+    def looped(density: LocalDensity, sweeps: int, steps: int) -> tuple:
+        kernel = LocalMetropolis(density, num_sweeps=sweeps)
+        arguments = (kernel, spins, jnp.asarray(problem.angle), jax.random.key(1))
+        run = partial(compiled_steps, *arguments, num_steps=steps)
+        return run, sweeps * steps
+
     return {
         NUMPY: (lambda: numpy_sweep(matrix, numpy_spins, problem.angle, random), 1),
-        LEVELS: (lambda: run(levels, spins, num_sweeps=1, is_kept=True), 1),
-        GREEN: (lambda: run(green, spins, num_sweeps=10, is_kept=False), 10),
-        KEPT: (lambda: run(green, spins, num_sweeps=50, is_kept=True), 50),
+        LEVELS: looped(levels, 1, 1),
+        GREEN: looped(green, 1, 10),
+        KEPT: looped(green, 50, 1),
     }
 
 
@@ -168,16 +151,12 @@ def trial(arguments: tuple, index: jax.Array, total: jax.Array) -> jax.Array:
 
 
 def accepted_move(arguments: tuple, index: jax.Array, carry: tuple) -> tuple:
-    """Move one spin, in a branch as a chain has it."""
+    """Move one spin."""
     density, new_spins = arguments
     spins, cache = carry
     site = index % new_spins.shape[0]
     new_spin = new_spins[(index * 7 + 3) % new_spins.shape[0]]
-    cache = jax.lax.cond(
-        index >= 0,
-        lambda: density.move(cache, spins, site, new_spin),
-        lambda: cache,
-    )
+    cache = density.move(cache, spins, site, new_spin)
     return with_spin(spins, site, new_spin), cache
 
 
@@ -334,13 +313,12 @@ def main(options: Options) -> None:
         spins = random_spins(jax.random.key(0), size**2).reshape(size, size, 3)
         model = DoubleExchange(lattice)
         density = double_exchange_density(model, TEMPERATURE)
-        spins, acceptance = compiled_sweeps(
-            density,
+        spins, acceptance = compiled_steps(
+            LocalMetropolis(density),
             spins,
             jnp.asarray(options.angle),
             jax.random.key(2),
-            num_sweeps=200,
-            is_kept=False,
+            num_steps=200,
         )
         acceptances.append(f"{name} {float(acceptance):.2f}")
         problem = Problem(model, spins, options.angle)

@@ -42,6 +42,7 @@ from physml.samplers import (
     Kernel,
     LocalMetropolis,
     SelfLearning,
+    StepSize,
     choose_inner_length,
     sample,
 )
@@ -50,6 +51,7 @@ from physml.samplers.compiled_chains import Batching
 WORKER = "--worker"
 TEMPERATURE, CHAINS, TRAJECTORIES, BURN_IN = 0.05, 8, 4, 60
 GREEN, LEVELS = "exact sweep, Green's functions", "exact sweep, diagonalizations"
+SPHERE = StepSize(np.pi, None, np.pi)  # what burn-in finds at this temperature
 KEPT, KEPT_SWEEPS = "exact sweep, Green's functions kept for 10", 10
 ACCEPTANCE = "acceptance: one diagonalization"
 Study = Literal["methods", "lengths", "ranks"]
@@ -94,7 +96,7 @@ class Problem:
     def metropolis(self, method: Any, num_sweeps: int = 1) -> LocalMetropolis:
         """Return exact local Metropolis."""
         density = double_exchange_density(self.exact, TEMPERATURE, method=method)
-        return LocalMetropolis(density, num_sweeps=num_sweeps)
+        return LocalMetropolis(density, step_size=SPHERE, num_sweeps=num_sweeps)
 
     def trajectory(self, path: Path) -> Hamiltonian:
         """Return one trajectory in a model."""
@@ -121,17 +123,18 @@ def turns(
 
     A step is that of one chain: the time of all chains divided by their number.
     """
+    is_adapted = any(size.target for size in kernel.step_sizes().values())
     run = partial(
         sample, kernel, spins, key=jax.random.key(1), batching=batching,
-        communicator=communicator,
+        communicator=communicator, num_burn_in=BURN_IN if is_adapted else 0,
     )  # fmt: skip
-    snapshot = run(num_sweeps=4, num_burn_in=BURN_IN).snapshot
+    snapshot = run(num_sweeps=4).snapshot
     done = 4
 
     def turn(steps: int) -> float:
         nonlocal snapshot, done
         done += steps
-        result = run(num_sweeps=done, num_burn_in=BURN_IN, snapshot=snapshot)
+        result = run(num_sweeps=done, snapshot=snapshot)
         snapshot = result.snapshot
         return float(np.sum(result.records.seconds)) / steps
 
@@ -165,7 +168,7 @@ def evaluations(
 def contenders(options: Options, problem: Problem) -> dict[str, Callable[[], float]]:
     """Return all parts of all methods; a proposal and its acceptance apart."""
     spins, seconds = problem.spins, options.seconds
-    few = spins[:2]  # burn-in by diagonalizations is slow
+    few = spins[:2]
     green = partial(problem.metropolis, "greens_function")
     ten_sweeps = turns(green(KEPT_SWEEPS), few, seconds, "map")
     found = {

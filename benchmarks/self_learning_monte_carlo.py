@@ -26,7 +26,7 @@ from matplotlib.figure import Figure
 from reporting import markdown_table, report
 
 SCRIPT = Path(__file__).parents[1] / "experiments" / "self_learning_monte_carlo.py"
-Study = Literal["models", "published", "rounds", "means", "sizes", "temperatures"]
+Study = Literal["models", "rounds", "means", "sizes", "temperatures"]
 Rows = list[dict[str, Any]]  # of one run: exact Metropolis, then its models
 
 DATA = (
@@ -53,11 +53,6 @@ STUDIES: dict[Study, dict[str, str]] = {
         "biased attention, 3 shells": f"{LEARN} 3 --kind biased_attention --layers 1",
         "attention, 9 shells": f"{LEARN} 9 --kind attention --layers 1",
     },
-    "published": {  # models of a run of "models" that may still be in training
-        f"attention, 3 shells, {n}": "--model {out}/attention_3_shells/"
-        f"model_{n}.npz --sweeps 16 --proposals 600 {KNOWN} 3"
-        for n in (1, 2, 3)
-    },
     "rounds": {
         "linear, 3 shells, one round": f"{ONE_ROUND} 3 --layers 0",
         "linear, 9 shells, one round": f"{ONE_ROUND} 9 --layers 0",
@@ -65,8 +60,9 @@ STUDIES: dict[Study, dict[str, str]] = {
         "--layer-shells 9 --layers 1",
     },
     "means": {
-        "exact": f"{BEST} --data {{out}}/data/data.npz --sweeps 6000 --proposals 16",
         "model": f"{BEST} --data {{out}}/data/data.npz --sweeps 16 --proposals 25000",
+        "model again": f"{BEST} --data {{out}}/data/data.npz --sweeps 16 "
+        "--proposals 30000 --seed 1",
     },
     "sizes": {
         "4 x 4": f"--size 4 --shells 5 --layer-shells 5 {ONE_LAYER} {HALF}",
@@ -87,9 +83,9 @@ class Options:
     """Run a study, and write its tables."""
 
     study: tyro.conf.Positional[Study]
-    """models: kinds of effective models; published: attention, from files; rounds:
-    without a second round of training; means: long chains of two methods; sizes,
-    temperatures: others than 6 x 6, 0.05."""
+    """models: kinds of effective models; rounds: without a second round of training;
+    means: long chains, for self_learning_means.py; sizes, temperatures: others than
+    6 x 6, 0.05."""
     out: Path = Path("runs/self_learning_monte_carlo")
     """Folder for the runs and the tables."""
     read: bool = False
@@ -205,7 +201,7 @@ def draw(path: Path, runs: dict[str, Rows]) -> None:
     right.set(xlabel="MSE of F/T, test data", ylabel="acceptance", ylim=(0, 1))
     for axes in (left, right):
         axes.grid(alpha=0.3, which="both")
-    left.legend(fontsize="small")
+    left.legend(fontsize="x-small", loc="lower left")
     figure.savefig(path, dpi=120)
 
 
@@ -221,15 +217,6 @@ def draw_power_law(axes: Axes, rows: Rows) -> None:
     axes.loglog(sizes, np.exp(offset) * sizes**exponent, ":", color="0.2", label=label)
 
 
-def layers_from_files(out: Path, runs: dict[str, Rows]) -> dict[str, Rows]:
-    """Return the published model by "published", if its own run is not there."""
-    layers = read(out, STUDIES["published"]).values()
-    linear = runs.get("linear, 3 shells")
-    if PUBLISHED in runs or not linear or not layers:
-        return {}
-    return {PUBLISHED: [*linear, *(row for rows in layers for row in rows[1:])]}
-
-
 def main(options: Options) -> None:
     """Run a study."""
     studies = STUDIES[options.study]
@@ -238,8 +225,6 @@ def main(options: Options) -> None:
         for name, arguments in studies.items():
             run(options.out, name, arguments)
     runs = read(options.out, studies)
-    if options.study == "models":
-        runs |= layers_from_files(options.out, runs)
     if options.study == "models" and runs:
         draw(options.out / "models.png", runs)
     tables = {"Models": table_of_models(runs), "Means": table_of_means(runs)}
