@@ -158,7 +158,9 @@ def semicircular_greens_function(
 
 
 def weiss_field(
-    z: jax.Array, hybridization: jax.Array, chemical_potential: float = 0.0
+    z: jax.Array,
+    hybridization: jax.Array,
+    chemical_potential: float | jax.Array = 0.0,
 ) -> jax.Array:
     r"""Return the Green's function of the impurity without interaction.
 
@@ -174,9 +176,10 @@ def weiss_field(
         mu, counted from the level of the impurity.
     """
     hybridization = jnp.asarray(hybridization)
-    shifted = jnp.asarray(z).astype(hybridization.dtype) + chemical_potential
+    dtype = hybridization.dtype
+    shifted = jnp.asarray(z, dtype) + jnp.asarray(chemical_potential, dtype)
     if hybridization.ndim == shifted.ndim:
         return 1 / (shifted - hybridization)
-    identity = jnp.eye(hybridization.shape[-1], dtype=hybridization.dtype)
+    identity = jnp.eye(hybridization.shape[-1], dtype=dtype)
     shift = jnp.tensordot(shifted, identity, axes=0)
     return jnp.linalg.inv(shift - hybridization)
