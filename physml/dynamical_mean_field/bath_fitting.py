@@ -30,7 +30,7 @@ from physml.failures import RunFailure
 from physml.parallel import SERIAL, Communicator
 
 SAME_DISTANCE = 1e-2  # relative: starts so close to the best have found it
-NO_COUPLING, SAME_LEVEL = 1e-6, 1e-6  # of the largest coupling, of the largest level
+NO_COUPLING, SAME_LEVEL = 1e-4, 1e-6  # shares of the largest coupling and level
 
 
 @dataclass(frozen=True)

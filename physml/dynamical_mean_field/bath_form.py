@@ -93,32 +93,28 @@ class BathForm:
         parameters
             The free numbers.
         sum_rule
-            Of the bath, shape (num_orbitals, num_orbitals); None: as it comes.
+            Of the bath, (num_orbitals, num_orbitals), of the couplings' dtype; None: as
+            it comes.
         """
-        parts = parameters.couplings
-        is_complex = parts.shape[-1] == 2
-        free = (
-            jax.lax.complex(*jnp.moveaxis(parts, -1, 0))
-            if is_complex
-            else parts[..., 0]
-        )
+        real, *imaginary = jnp.moveaxis(parameters.couplings, -1, 0)
+        free = jax.lax.complex(real, *imaginary) if imaginary else real
         couplings = free[self.members]
         if sum_rule is not None:
             couplings = _with_sum_rule(couplings, sum_rule)
         return Bath(self.levels(parameters.levels), couplings)
 
-    def parameters(self, levels: jax.Array, couplings: jax.Array) -> BathParameters:
+    def parameters(
+        self, levels: jax.Array | np.ndarray, couplings: jax.Array | np.ndarray
+    ) -> BathParameters:
         """Return the free numbers of free levels and free rows of couplings."""
-        parts = (
-            [couplings.real, couplings.imag] if self.is_complex else [couplings.real]
-        )
-        return BathParameters(levels, jnp.stack(parts, axis=-1))
+        imaginary = [couplings.imag] if self.is_complex else []
+        parts = jnp.stack([couplings.real, *imaginary], axis=-1)
+        return BathParameters(jnp.asarray(levels), parts)
 
 
 def _with_sum_rule(couplings: jax.Array, sum_rule: jax.Array) -> jax.Array:
     """Mix the orbitals so that sum V* V is what it shall be."""
-    wanted = jnp.linalg.cholesky(sum_rule.astype(couplings.dtype).T)  # of V V^*
+    wanted = jnp.linalg.cholesky(sum_rule.T)
     found = jnp.linalg.cholesky(couplings.T @ couplings.conj())
-    return (
-        wanted @ jax.scipy.linalg.solve_triangular(found, couplings.T, lower=True)
-    ).T
+    mixed = jax.scipy.linalg.solve_triangular(found, couplings.T, lower=True)
+    return (wanted @ mixed).T

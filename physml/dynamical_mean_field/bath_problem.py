@@ -104,13 +104,11 @@ class BathProblem:
         return offset + directions @ coefficients
 
     def with_couplings(self, free_levels: jax.Array) -> BathParameters:
-        """Return the bath of levels whose best squared couplings are not negative.
+        """Return the free numbers of levels and their best squared couplings.
 
-        Those below zero become small, but not zero, where the loss has no slope.
+        A level whose best one is below zero is uncoupled.
         """
-        weights = self.weights_of_levels(free_levels)
-        smallest = 1e-4 * jnp.mean(jnp.abs(weights))
-        weights = jnp.where(weights < 0, smallest, weights)
+        weights = jnp.maximum(self.weights_of_levels(free_levels), 0)
         return self.form.parameters(free_levels, jnp.sqrt(weights)[:, None])
 
 
@@ -147,7 +145,7 @@ def bath_problem(
         jnp.asarray(matrices, complex_dtype),
         jnp.asarray(values / values.sum(), real),
         jnp.asarray(chemical_potential, real),
-        _sum_rule(sum_rule, form, complex_dtype),
+        _sum_rule(sum_rule, form, complex_dtype if form.is_complex else real),
         form,
         fitted,
         float(power),
@@ -233,7 +231,7 @@ def _sum_rule(
             f"{matrix.tolist()} for {form.num_sites} sites",
             "it is the limit of z Delta(z) for large z",
         )
-    return jnp.asarray(matrix, dtype)
+    return jnp.asarray(matrix if form.is_complex else matrix.real, dtype)
 
 
 def _relative_residuals(
@@ -268,9 +266,7 @@ def _sum_rule_directions(problem: BathProblem) -> tuple[jax.Array, jax.Array]:
     counts, dtype = problem.form.fold.sum(axis=0), problem.weights.dtype
     if problem.sum_rule is None:
         return jnp.zeros(counts.size, dtype), jnp.eye(counts.size, dtype=dtype)
-    offset = problem.sum_rule[0, 0].real * jnp.asarray(
-        counts / (counts @ counts), dtype
-    )
+    offset = problem.sum_rule[0, 0] * jnp.asarray(counts / (counts @ counts), dtype)
     return offset, jnp.asarray(scipy.linalg.null_space(counts[None]), dtype)
 
 

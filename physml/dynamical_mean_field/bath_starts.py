@@ -142,6 +142,7 @@ def _split(problem: BathProblem, free_levels: np.ndarray) -> BathParameters:
     """Return the sites that come from levels with matrices of any rank."""
     form = problem.form
     matrices = _matrices(problem, free_levels)
+    matrices = matrices if form.is_complex else matrices.real
     sizes, vectors = np.linalg.eigh(matrices)  # ascending; [level, orbital, vector]
     rows = np.sqrt(np.maximum(sizes, 0))[:, None] * vectors.conj()
     rows = rows.transpose(0, 2, 1)  # [level, vector, orbital]
@@ -150,9 +151,9 @@ def _split(problem: BathProblem, free_levels: np.ndarray) -> BathParameters:
     levels = np.repeat(free_levels, n)[kept]
     couplings = rows[:count].reshape(-1, n)[kept]
     couplings = np.concatenate([couplings, rows[count:, -1]])  # of a site at zero
+    parameters = form.parameters(levels, couplings)
     real = problem.weights.dtype
-    couplings = couplings.astype(complex if form.is_complex else float)
-    return form.parameters(jnp.asarray(levels, real), jnp.asarray(couplings))
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf, real), parameters)
 
 
 def _matrices(problem: BathProblem, free_levels: np.ndarray) -> np.ndarray:
