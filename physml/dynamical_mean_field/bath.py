@@ -20,9 +20,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from physml.failures import expected
+from physml.pytrees import register_dataclass
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclass(frozen=True)
 class Bath:
     """Levels and their couplings to the orbitals of an impurity; a pytree of arrays.

@@ -10,7 +10,8 @@ field they do so to first order, with weights :math:`W_n |\mathcal{G}_0|^4`: a s
 Units: z, Delta, mu are energies, G0 is an inverse energy.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from typing import Literal, get_args
 
 import jax
@@ -23,6 +24,7 @@ from physml.dynamical_mean_field.bath import Bath, weiss_field
 from physml.dynamical_mean_field.bath_form import BathForm, BathParameters
 from physml.failures import expected
 from physml.precision import default_float_dtype
+from physml.pytrees import register_dataclass
 from physml.training.compiled_loop import Loss
 from physml.training.sum_of_squares import SumOfSquares
 from physml.training.variable_projection import VariableProjection
@@ -32,7 +34,7 @@ WeightName = Literal["one", "inverse_number", "inverse_frequency"]
 SAME = 1e-10  # relative: a matrix so close to its transpose is meant to be real
 
 
-@jax.tree_util.register_dataclass
+@partial(register_dataclass, static=("form", "fitted", "power"))
 @dataclass(frozen=True)
 class BathProblem:
     """What a bath shall reproduce, and how deviations count; made by `bath_problem`."""
@@ -42,9 +44,9 @@ class BathProblem:
     weights: jax.Array  # (num_points,), of sum 1
     chemical_potential: jax.Array
     sum_rule: jax.Array | None  # (num_orbitals, num_orbitals)
-    form: BathForm = field(metadata={"static": True})
-    fitted: FittedName = field(metadata={"static": True})
-    power: float = field(metadata={"static": True})
+    form: BathForm
+    fitted: FittedName
+    power: float
 
     def bath(self, parameters: BathParameters) -> Bath:
         """Return the bath that free numbers stand for."""

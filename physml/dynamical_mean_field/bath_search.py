@@ -161,7 +161,7 @@ def _dogleg() -> Any:
 
     from physml.training.levenberg_marquardt import least_squares_optimizer
 
-    solver = optimistix.Dogleg(rtol=0.0, atol=0.0, linear_solver=lineax.SVD())
+    solver: Any = optimistix.Dogleg(rtol=0.0, atol=0.0, linear_solver=lineax.SVD())
     return least_squares_optimizer(solver)
 
 

@@ -123,7 +123,7 @@ def _aaa_levels(problem: BathProblem, number: int) -> np.ndarray:
     x, f, _ = _as_poles(problem)
     trace = f @ np.trace(hermitian_basis(problem.form.num_orbitals), axis1=1, axis2=2)
     if problem.form.is_symmetric:
-        x, trace = x.real, trace.real
+        x, trace = x.real, trace.real  # type: ignore[assignment]
     else:  # Delta(z*) is the conjugate of Delta(z)
         x, trace = np.append(x, x.conj()), np.append(trace, trace.conj())
     x, first = np.unique(x, return_index=True)

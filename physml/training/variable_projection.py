@@ -28,10 +28,11 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jax.tree_util import Partial
 
+from physml.pytrees import register_dataclass
 from physml.training.sum_of_squares import add_rows, no_rows
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclass(frozen=True)
 class VariableProjection:
     """The loss min_c |A c - y|^2 of the parameters on which A and y depend.
