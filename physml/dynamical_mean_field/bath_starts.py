@@ -123,7 +123,7 @@ def _aaa_levels(problem: BathProblem, number: int) -> np.ndarray:
     x, f, _ = _as_poles(problem)
     trace = f @ np.trace(hermitian_basis(problem.form.num_orbitals), axis1=1, axis2=2)
     if problem.form.is_symmetric:
-        x, trace = x.real, trace.real  # type: ignore[assignment]
+        x, trace = x.real, trace.real
     else:  # Delta(z*) is the conjugate of Delta(z)
         x, trace = np.append(x, x.conj()), np.append(trace, trace.conj())
     x, first = np.unique(x, return_index=True)
@@ -133,9 +133,9 @@ def _aaa_levels(problem: BathProblem, number: int) -> np.ndarray:
             x, trace[first], rtol=0.0, max_terms=number + 1, clean_up=False
         )
         poles = approximation.poles()
-    poles = poles.real + poles.imag  # of complex pairs two real ones
-    poles = poles[np.isfinite(poles)][:number]
-    return np.sqrt(np.abs(poles)) if problem.form.is_symmetric else poles
+    real = poles.real + poles.imag  # of complex pairs two real ones
+    real = real[np.isfinite(real)][:number]
+    return np.sqrt(np.abs(real)) if problem.form.is_symmetric else real
 
 
 def _split(problem: BathProblem, free_levels: np.ndarray) -> BathParameters:

@@ -109,6 +109,8 @@ class BathTask:
         snapshot = None if state is None else TrainingSnapshot(0, state)
         options = {"observer": watch, "snapshot": snapshot}
         if self.name == LEVELS:
+            if not self.search.problem.form.num_levels:  # a single one, at zero
+                observe(None, [{"step": 1}])
             return self.search.fit_levels(**options)
         return self.search.fit_couplings(results[LEVELS], **options)
 

@@ -1,13 +1,11 @@
 """Bath fits from their command line: the hidden bath, files, resuming, bad input."""
 
-import json
-
 import numpy as np
 import pytest
 from command_lines import result_of, run
 
 from physml.dynamical_mean_field import matsubara_frequencies
-from physml.training.checkpoint import MANIFEST
+from physml.training.checkpoint import read_manifest
 
 QUICK = ("--sites", 2, "--starts", 2, "--frequencies", 12)
 
@@ -32,8 +30,8 @@ def test_finds_the_hidden_bath_and_draws_it(tmp_path):
 def test_resumes_from_the_checkpoint_with_the_same_result(tmp_path):
     options = (*QUICK, "--fitted", "weiss_field", "--out", tmp_path)
     assert run("bath_fit", *options) == 0
-    result, manifest = result_of(tmp_path), tmp_path / "checkpoint" / MANIFEST
-    assert json.loads(manifest.read_text())["finished"] == ["levels", "couplings"]
+    result, manifest = result_of(tmp_path), read_manifest(tmp_path / "checkpoint")
+    assert manifest["finished"] == ["levels", "couplings"]
     records = (tmp_path / "records.jsonl").read_text()
     assert run("bath_fit", *options, "--resume") == 0
     assert result_of(tmp_path)["levels"] == result["levels"]
