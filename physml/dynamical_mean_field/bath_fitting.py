@@ -127,8 +127,10 @@ def fit_bath(
     >>> frequencies = matsubara_frequencies(20.0, 40)
     >>> hidden = Bath(jnp.array([-0.5, 0.1, 0.7]), jnp.array([0.4, 0.3, 0.5]))
     >>> fit = fit_bath(frequencies, hidden.hybridization(1j * frequencies), 3)
-    >>> fit.bath.levels.round(10).tolist(), fit.bath.couplings.round(10).tolist()
-    ([-0.5, 0.1, 0.7], [0.4, 0.3, 0.5])
+    >>> [round(float(level), 10) for level in fit.bath.levels]
+    [-0.5, 0.1, 0.7]
+    >>> [round(float(coupling), 10) for coupling in fit.bath.couplings]
+    [0.4, 0.3, 0.5]
     >>> fit.max_error < 1e-12
     True
     """
