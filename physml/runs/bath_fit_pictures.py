@@ -60,7 +60,9 @@ def draw_spectrum(path: Path, target: BathTarget, bath: Bath) -> None:
         Of one orbital.
     """
     levels = np.asarray(bath.levels)
-    center, half = (levels.max() + levels.min()) / 2, np.ptp(levels) / 2
+    hidden_levels = [] if target.hidden is None else np.asarray(target.hidden.levels)
+    shown = np.append(levels, hidden_levels)
+    center, half = (shown.max() + shown.min()) / 2, np.ptp(shown) / 2
     half = 1.3 * half if half > 0 else 1.0
     energies = np.linspace(center - half, center + half, POINTS)
     broadening = 2 * half * BROADENING
