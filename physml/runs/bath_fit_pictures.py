@@ -60,8 +60,8 @@ def draw_spectrum(path: Path, target: BathTarget, bath: Bath) -> None:
         Of one orbital.
     """
     levels = np.asarray(bath.levels)
-    hidden_levels = [] if target.hidden is None else np.asarray(target.hidden.levels)
-    shown = np.append(levels, hidden_levels)
+    baths = (bath,) if target.hidden is None else (bath, target.hidden)
+    shown = np.concatenate([np.asarray(each.levels) for each in baths])
     center, half = (shown.max() + shown.min()) / 2, np.ptp(shown) / 2
     half = 1.3 * half if half > 0 else 1.0
     energies = np.linspace(center - half, center + half, POINTS)
