@@ -44,15 +44,18 @@ def test_numerics_know_no_physics(folder):
 @pytest.mark.parametrize("folder", PHYSICS)
 def test_physics_knows_no_training(folder):
     assert_never_imports(
-        folder, "physml.training", "physml.variational", "physml.runs", "optax"
+        folder,
+        "physml.training",
+        "physml.variational",
+        "physml.dynamical_mean_field",
+        "physml.runs",
+        "optax",
     )
 
 
 def test_training_knows_no_physics():
-    assert_never_imports(
-        "training",
-        *(f"physml.{name}" for name in (*NUMERICS, *PHYSICS, "variational", "runs")),
-    )
+    others = (*NUMERICS, *PHYSICS, "variational", "dynamical_mean_field", "runs")
+    assert_never_imports("training", *(f"physml.{name}" for name in others))
 
 
 def test_samplers_know_log_densities_alone():
@@ -64,7 +67,8 @@ def test_samplers_know_log_densities_alone():
 
 
 def test_libraries_of_experiments_stay_in_runs():
-    for folder in (*NUMERICS, *PHYSICS, "samplers", "training", "variational"):
+    faces = ("samplers", "training", "variational", "dynamical_mean_field")
+    for folder in (*NUMERICS, *PHYSICS, *faces):
         assert_never_imports(folder, "matplotlib", "rich", "tyro", "physml.runs")
 
 
