@@ -22,6 +22,7 @@ import numpy as np
 from physml.failures import RunFailure, expected
 from physml.operators import LinearOperator, as_operator, require_hermitian
 from physml.parallel import SERIAL, Communicator, Divided, item_keys
+from physml.pytrees import register_dataclass
 from physml.solvers.kernel_polynomial import (
     EXCESS,
     chebyshev_density,
@@ -36,7 +37,7 @@ KERNELS = {"jackson": jackson_kernel, "lorentz": lorentz_kernel}
 BATCH_ELEMENTS = 2**24  # of the random vectors that are worked on together
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclass(frozen=True)
 class DensityOfStates:
     """States for each site and unit of energy."""

@@ -29,6 +29,7 @@ from physml.greens_functions.outcomes import (
 )
 from physml.operators.hermiticity import require_hermitian
 from physml.operators.linear_operator import as_operator
+from physml.pytrees import register_dataclass
 from physml.solvers.resolvent_elements import (
     DerivativeRoute,
     recomputed_residuals,
@@ -37,19 +38,7 @@ from physml.solvers.resolvent_elements import (
 from physml.tracing import is_traced
 
 
-@partial(
-    jax.tree_util.register_dataclass,
-    data_fields=[
-        "value",
-        "relative_residual",
-        "converged",
-        "num_iterations",
-        "z",
-        "is_exhausted",
-        "true_residual",
-    ],
-    meta_fields=["method"],
-)
+@partial(register_dataclass, static=("method",))
 @dataclass(frozen=True)
 class GreensFunction:
     """G at each z, and how good it is."""

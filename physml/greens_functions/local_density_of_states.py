@@ -36,24 +36,13 @@ from physml.greens_functions.rounds import (
 )
 from physml.operators import as_operator
 from physml.parallel import SERIAL, Communicator
+from physml.pytrees import register_dataclass
 from physml.tracing import is_traced
 
 DIRECT = ("recursive", "dense")
 
 
-@partial(
-    jax.tree_util.register_dataclass,
-    data_fields=[
-        "energies",
-        "sites",
-        "values",
-        "relative_residual",
-        "converged",
-        "num_iterations",
-        "tolerance",
-    ],
-    meta_fields=["method"],
-)
+@partial(register_dataclass, static=("method",))
 @dataclass(frozen=True)
 class LocalDensityOfStates:
     """A map of local densities of states, and how good it is."""

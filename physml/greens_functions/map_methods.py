@@ -16,6 +16,7 @@ import numpy as np
 
 from physml.greens_functions.map_problem import MapProblem
 from physml.operators import LinearOperator
+from physml.pytrees import register_dataclass
 from physml.solvers.block_tridiagonal import SliceOrder, block_tridiagonal
 from physml.solvers.block_tridiagonal_solution import recursive_elements
 from physml.solvers.chebyshev_resolvent import chebyshev_elements
@@ -67,7 +68,7 @@ class MapMethod(Protocol):
         ...
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclass(frozen=True)
 class Recursive:
     """Two sweeps over slices."""
@@ -94,7 +95,7 @@ class Recursive:
         return _rows(problem, *(x[:, problem.sites] for x in found))
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclass(frozen=True)
 class Dense:
     """A sum over all eigenvectors."""
@@ -117,11 +118,7 @@ class Dense:
         return _rows(problem, *(x[:, problem.sites] for x in found))
 
 
-@partial(
-    jax.tree_util.register_dataclass,
-    data_fields=[],
-    meta_fields=["max_iterations", "is_differentiated"],
-)
+@partial(register_dataclass, static=("max_iterations", "is_differentiated"))
 @dataclass(frozen=True)
 class Krylov:
     """A Lanczos process for each site, with all energies as its shifts.
@@ -169,11 +166,7 @@ class Krylov:
         return jnp.sqrt(tolerance / 10)
 
 
-@partial(
-    jax.tree_util.register_dataclass,
-    data_fields=["interval"],
-    meta_fields=["max_iterations"],
-)
+@partial(register_dataclass, static=("max_iterations",))
 @dataclass(frozen=True)
 class KernelPolynomial:
     """A Chebyshev series for each site, as long as the broadening needs."""

@@ -16,7 +16,6 @@ Green's function, i < n, is that of an electron on site i.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import jax
@@ -34,6 +33,7 @@ from physml.hamiltonians.lattice_fields import (
 from physml.lattices.bonds import Bond, bonds_of_shell
 from physml.operators.hopping import BondGeometry, HoppingOperator
 from physml.operators.shifts import Shift, make_window, shifted_sum
+from physml.pytrees import register_dataclass
 
 
 @dataclass(frozen=True)
@@ -72,11 +72,7 @@ class Vortex:
         return np.tanh(distance / self.core_radius) * turned
 
 
-@partial(
-    jax.tree_util.register_dataclass,
-    data_fields=["normal", "on_site_gap", "bond_gaps"],
-    meta_fields=[],
-)
+@register_dataclass
 @dataclass(frozen=True)
 class BogoliubovDeGennes:
     """The Hermitian matrix above. Build it with `bogoliubov_de_gennes`.

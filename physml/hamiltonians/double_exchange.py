@@ -33,15 +33,12 @@ from physml.lattices.bravais import BravaisLattice
 from physml.lattices.crystal import as_crystal
 from physml.operators.hopping import BondGeometry
 from physml.pullbacks import Derivative
+from physml.pytrees import register_dataclass
 from physml.solvers.eigenvalues import eigenvalues
 from physml.tracing import is_traced
 
 
-@partial(
-    jax.tree_util.register_dataclass,
-    data_fields=["hopping", "coupling", "chemical_potential"],
-    meta_fields=["lattice"],
-)
+@partial(register_dataclass, static=("lattice",))
 @dataclass(frozen=True)
 class DoubleExchange:
     """The model above, a pytree whose numbers are differentiable.

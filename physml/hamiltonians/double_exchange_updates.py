@@ -25,7 +25,6 @@ Derivation, and what it costs: docs/derivations/double_exchange.md.
 """
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Literal, NamedTuple
 
 import jax
@@ -41,6 +40,7 @@ from physml.hamiltonians.double_exchange import (
 )
 from physml.hamiltonians.free_electrons import free_energy_of_levels
 from physml.precision import default_float_dtype
+from physml.pytrees import register_dataclass
 from physml.samplers.local_density import LocalDensity, WholeDensity
 from physml.solvers.fermi_poles import fermi_poles
 from physml.tracing import is_traced
@@ -135,11 +135,7 @@ class GreensFunctions(NamedTuple):
     log_density: jax.Array  # -F/T
 
 
-@partial(
-    jax.tree_util.register_dataclass,
-    data_fields=["model", "temperature", "energies", "weights"],
-    meta_fields=[],
-)
+@register_dataclass
 @dataclass(frozen=True)
 class GreensFunctionDensity:
     """A `LocalDensity`; build it with `double_exchange_density`.

@@ -22,7 +22,8 @@ model on another size.
 After Nagai and Tomiya, J. Phys. Soc. Jpn. 93, 114007 (2024), arXiv:2306.11527.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Self
 
 import jax
@@ -39,10 +40,11 @@ from physml.layers.spin_attention import (
     random_spin_layer,
     spin_layer,
 )
+from physml.pytrees import register_dataclass
 from physml.tracing import is_traced
 
 
-@jax.tree_util.register_dataclass
+@partial(register_dataclass, static=("pairs",))
 @dataclass(frozen=True, eq=False)  # compared as objects, so that jax.jit takes it
 class LinearSpinModel:
     """One coupling for each shell; a pytree whose arrays are the parameters.
@@ -72,7 +74,7 @@ class LinearSpinModel:
 
     constant: jax.Array
     couplings: jax.Array
-    pairs: PairShells = field(metadata={"static": True})
+    pairs: PairShells
 
     def __call__(self, spins: jax.Array) -> jax.Array:
         """Return the energy of spins (..., n_1, ..., n_d, components), shape (...)."""
@@ -217,7 +219,7 @@ def fit_linear(
     return LinearSpinModel(solution[0], solution[1:], pairs)
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclass(frozen=True, eq=False)  # compared as objects, so that jax.jit takes it
 class EquivariantSpinModel:
     """Layers, then the linear energy; a pytree whose arrays are the parameters.

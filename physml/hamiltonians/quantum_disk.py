@@ -30,6 +30,7 @@ import numpy as np
 
 from physml.failures import expected
 from physml.operators.bessel_basis import BesselBasis, bessel_basis
+from physml.pytrees import register_dataclass
 from physml.solvers.eigenpairs import eigenpairs
 from physml.solvers.eigenvalues import eigenvalues
 from physml.tracing import is_traced
@@ -45,11 +46,7 @@ class DiskStates(NamedTuple):
     coefficients: jax.Array  # (..., num_momenta, num_functions)
 
 
-@partial(
-    jax.tree_util.register_dataclass,
-    data_fields=("basis",),
-    meta_fields=("angular_momenta", "flux", "num_angles"),
-)
+@partial(register_dataclass, static=("angular_momenta", "flux", "num_angles"))
 @dataclass(frozen=True)
 class QuantumDisk:
     """The basis of a disc; made by `quantum_disk`.

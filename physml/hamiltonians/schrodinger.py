@@ -18,13 +18,10 @@ from physml.failures import expected
 from physml.lattices.grid import Grid
 from physml.operators.laplacian import Laplacian
 from physml.precision import default_float_dtype
+from physml.pytrees import register_dataclass
 
 
-@partial(
-    jax.tree_util.register_dataclass,
-    data_fields=["potential"],
-    meta_fields=["laplacian"],
-)
+@partial(register_dataclass, static=("laplacian",))
 @dataclass(frozen=True)
 class SchrodingerHamiltonian:
     """Kinetic energy by central differences plus a diagonal potential.

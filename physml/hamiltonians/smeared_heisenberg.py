@@ -39,9 +39,10 @@ import jax.numpy as jnp
 from physml.failures import expected
 from physml.hamiltonians.heisenberg import heisenberg_energy
 from physml.layers.smearing import smear
+from physml.pytrees import register_dataclass
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclass(frozen=True)
 class SmearedHeisenberg:
     """Stacked smearings, then the Heisenberg energy of nearest neighbors.

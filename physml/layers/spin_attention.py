@@ -49,13 +49,14 @@ from physml.lattices.pair_shells import (
     pair_values,
 )
 from physml.precision import default_float_dtype
+from physml.pytrees import register_dataclass
 
 SpinLayerKind = Literal[
     "attention", "biased_attention", "convolution", "convolution_and_attention"
 ]
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclass(frozen=True)
 class SpinLayerWeights:
     """The weights of a layer; None for a part that it does not have.

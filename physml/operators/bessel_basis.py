@@ -24,6 +24,7 @@ from scipy.special import jv, jvp, roots_legendre
 
 from physml.failures import expected
 from physml.precision import default_float_dtype
+from physml.pytrees import register_dataclass
 from physml.tracing import is_traced
 
 NEWTON_STEPS = 8  # from within half a unit; five reach the last digit
@@ -31,11 +32,7 @@ POINTS_PER_FUNCTION = 4  # > pi: the product of the two highest has 2 pi N radia
 MORE_POINTS = 32  # for the potential
 
 
-@partial(
-    jax.tree_util.register_dataclass,
-    data_fields=("zeros", "radii", "weights", "functions"),
-    meta_fields=("orders", "radius"),
-)
+@partial(register_dataclass, static=("orders", "radius"))
 @dataclass(frozen=True)
 class BesselBasis:
     """Bessel functions of several orders on the points of one rule.

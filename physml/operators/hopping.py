@@ -25,6 +25,7 @@ import scipy.sparse
 from physml.lattices.bonds import Bond
 from physml.lattices.crystal import Crystal
 from physml.operators.shifts import Shift, make_window, reversed_weight, shifted_sum
+from physml.pytrees import register_dataclass
 
 Value = TypeVar("Value")
 
@@ -136,11 +137,7 @@ class BondGeometry:
         return sites.reshape(*cells.shape[:-1], length * count)
 
 
-@partial(
-    jax.tree_util.register_dataclass,
-    data_fields=["potential", "amplitudes"],
-    meta_fields=["geometry"],
-)
+@partial(register_dataclass, static=("geometry",))
 @dataclass(frozen=True)
 class HoppingOperator:
     """A Hermitian matrix of on-site potentials and hopping amplitudes.

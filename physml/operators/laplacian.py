@@ -29,6 +29,7 @@ from physml.failures import expected
 from physml.lattices.grid import Grid, Line
 from physml.operators.continuation import extended, extended_block
 from physml.parallel import SERIAL, Communicator, Division
+from physml.pytrees import register_dataclass
 
 STENCILS: dict[int, tuple[float, ...]] = {
     2: (1.0,),
@@ -38,11 +39,7 @@ STENCILS: dict[int, tuple[float, ...]] = {
 }  # c_1, c_2, ...; c_0 = -2 sum c_k, so that constants have no derivative
 
 
-@partial(
-    jax.tree_util.register_dataclass,
-    data_fields=[],
-    meta_fields=["grid", "order", "communicator"],
-)
+@partial(register_dataclass, static=("grid", "order", "communicator"))
 @dataclass(frozen=True)
 class Laplacian:
     """The Laplacian of functions on a grid, applied without a matrix.

@@ -16,6 +16,7 @@ import scipy.sparse
 from jax.experimental import sparse as jax_sparse
 
 from physml.failures import expected, expected_type
+from physml.pytrees import register_dataclass
 
 
 @runtime_checkable
@@ -34,7 +35,7 @@ class LinearOperator(Protocol):
         """Return H v for each vector, shape (..., n)."""
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclass(frozen=True)
 class DenseOperator:
     """A matrix, shape (n, n)."""
@@ -57,7 +58,7 @@ class DenseOperator:
         return vectors @ matrix.T
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclass(frozen=True)
 class SparseOperator:
     """Rows of one length: a product reads and never scatters.
@@ -94,11 +95,7 @@ class SparseOperator:
         return reduce(jnp.add, terms)
 
 
-@partial(
-    jax.tree_util.register_dataclass,
-    data_fields=["parameters"],
-    meta_fields=["function", "size", "dtype"],
-)
+@partial(register_dataclass, static=("function", "size", "dtype"))
 @dataclass(frozen=True)
 class FunctionOperator:
     """A function of parameters and vectors, `function(parameters, v)`, v of shape (n,).

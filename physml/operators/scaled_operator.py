@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from physml.operators.linear_operator import LinearOperator
+from physml.pytrees import register_dataclass
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclass(frozen=True)
 class ScaledOperator:
     """2^e H: a power of two changes no digit.

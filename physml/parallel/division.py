@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from physml.failures import expected
+from physml.pytrees import register_dataclass
 
 Rank = int | jax.Array
 
@@ -79,7 +80,7 @@ class Division:
         return jnp.arange(self.length) < self.count(rank)
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclass(frozen=True)
 class Divided:
     """Data of which each rank sees its own block, made by `Communicator.divide`.

@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
-from jax.tree_util import register_dataclass
 
 from physml.failures import expected
+from physml.pytrees import register_dataclass
 from physml.samplers.kernel import Kernel, SpinState, StepSize, Tally
 
 

@@ -25,13 +25,15 @@ Scand. J. Stat. 40, 825 (2013).
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.tree_util import Partial, register_dataclass
+from jax.tree_util import Partial
 
 from physml.failures import expected
+from physml.pytrees import register_dataclass
 from physml.samplers.acceptance import judge, log_uniform
 from physml.samplers.geometry import dot, tangent, unit
 from physml.samplers.kernel import StepSize, Tally, choose
@@ -121,7 +123,7 @@ def total_energy(point: PhasePoint) -> jax.Array:
     return jnp.sum(point.momenta**2) / 2 - point.state.log_density
 
 
-@register_dataclass
+@partial(register_dataclass, static=("step_size",))
 @dataclass(frozen=True)
 class Hamiltonian:
     """One trajectory with new momenta, accepted by the change of H.
@@ -142,9 +144,7 @@ class Hamiltonian:
 
     log_density: Partial
     num_steps: int | jax.Array = 10
-    step_size: StepSize = field(
-        default=StepSize(0.1, TRAJECTORY_ACCEPTANCE), metadata={"static": True}
-    )
+    step_size: StepSize = field(default=StepSize(0.1, TRAJECTORY_ACCEPTANCE))
     jitter: float | jax.Array = 0.2
 
     is_reversible: ClassVar[bool] = True

@@ -12,7 +12,9 @@ from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
-from jax.tree_util import Partial, register_dataclass
+from jax.tree_util import Partial
+
+from physml.pytrees import register_dataclass
 
 LogDensity = Callable[[jax.Array], jax.Array]
 Cache = Any  # a pytree of arrays; each density has its own

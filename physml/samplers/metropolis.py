@@ -9,12 +9,14 @@ Reference: N. Metropolis et al., J. Chem. Phys. 21, 1087 (1953).
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
-from jax.tree_util import Partial, register_dataclass
+from jax.tree_util import Partial
 
+from physml.pytrees import register_dataclass
 from physml.samplers.acceptance import judge, log_uniform
 from physml.samplers.global_rotation import global_rotation
 from physml.samplers.kernel import SpinState, StepSize, Tally, choose
@@ -30,7 +32,7 @@ Proposal = Callable[[jax.Array, jax.Array, jax.Array], tuple[jax.Array, jax.Arra
 WALK_ACCEPTANCE = 0.4
 
 
-@register_dataclass
+@partial(register_dataclass, static=("proposal", "step_size"))
 @dataclass(frozen=True)
 class LocalMetropolis:
     """Sweeps: a trial at each site, forward or backward over the lattice.
@@ -51,10 +53,8 @@ class LocalMetropolis:
     """
 
     density: LocalDensity
-    proposal: Proposal = field(default=cone_rotation, metadata={"static": True})
-    step_size: StepSize = field(
-        default=StepSize(1.0, WALK_ACCEPTANCE, math.pi), metadata={"static": True}
-    )
+    proposal: Proposal = cone_rotation
+    step_size: StepSize = field(default=StepSize(1.0, WALK_ACCEPTANCE, math.pi))
     num_sweeps: int | jax.Array = 1
 
     is_reversible: ClassVar[bool] = True
@@ -96,7 +96,7 @@ class LocalMetropolis:
         return sweep(sweep_key, self.density, walk, propose)
 
 
-@register_dataclass
+@partial(register_dataclass, static=("proposal", "step_size"))
 @dataclass(frozen=True)
 class GlobalMetropolis:
     """One move of all spins together.
@@ -113,10 +113,8 @@ class GlobalMetropolis:
     """
 
     log_density: Partial
-    proposal: Proposal = field(default=global_rotation, metadata={"static": True})
-    step_size: StepSize = field(
-        default=StepSize(1.0, WALK_ACCEPTANCE, math.pi), metadata={"static": True}
-    )
+    proposal: Proposal = global_rotation
+    step_size: StepSize = field(default=StepSize(1.0, WALK_ACCEPTANCE, math.pi))
 
     is_reversible: ClassVar[bool] = True
 

@@ -21,8 +21,8 @@ from typing import ClassVar, Protocol
 
 import jax
 import jax.numpy as jnp
-from jax.tree_util import register_dataclass
 
+from physml.pytrees import register_dataclass
 from physml.samplers.geometry import dot, unit
 from physml.samplers.kernel import SpinState, StepSize, Tally
 from physml.samplers.local_density import Cache, LocalDensity

@@ -20,9 +20,10 @@ from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.tree_util import Partial, register_dataclass
+from jax.tree_util import Partial
 
 from physml.failures import expected
+from physml.pytrees import register_dataclass
 from physml.samplers.acceptance import judge, log_uniform
 from physml.samplers.kernel import Kernel, StepSize, Tally, choose
 

@@ -19,12 +19,13 @@ import numpy as np
 import scipy.sparse
 
 from physml.operators import LinearOperator, to_sparse
+from physml.pytrees import register_dataclass
 from physml.tracing import is_traced
 
 NUM_COLORS = 3  # slices k and k + 3 have no neighboring slice in common
 
 
-@partial(jax.tree_util.register_dataclass, data_fields=["sites"], meta_fields=["width"])
+@partial(register_dataclass, static=("width",))
 @dataclass(frozen=True)
 class SliceOrder:
     """The sites in the order of the slices.
@@ -46,7 +47,7 @@ class SliceOrder:
         return -(-self.sites.shape[0] // self.width)
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclass(frozen=True)
 class BlockTridiagonal:
     """Blocks of a matrix; what fills up the last slice is zero.

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -13,6 +13,7 @@ from jax.tree_util import Partial
 
 from physml.failures import expected
 from physml.parallel import SERIAL, Communicator, Divided, Division
+from physml.pytrees import register_dataclass
 from physml.training.sum_of_squares import (
     add_rows,
     no_rows,
@@ -105,7 +106,9 @@ class Regression:
         return Partial(function, *samples)
 
 
-@jax.tree_util.register_dataclass
+@partial(
+    register_dataclass, static=("function", "communicator", "num_samples", "chunk_size")
+)
 @dataclass(frozen=True)
 class MeanSquaredError:
     """The mean squared error of samples, made by `Regression.loss`.
@@ -117,10 +120,10 @@ class MeanSquaredError:
     """
 
     samples: Divided
-    function: Callable = field(metadata={"static": True})
-    communicator: Communicator = field(metadata={"static": True})
-    num_samples: int = field(metadata={"static": True})
-    chunk_size: int | None = field(metadata={"static": True})
+    function: Callable
+    communicator: Communicator
+    num_samples: int
+    chunk_size: int | None
 
     def __call__(self, parameters: Any) -> jax.Array:
         """Return the loss, the same on all ranks."""

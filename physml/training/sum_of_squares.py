@@ -14,7 +14,7 @@ Source: J. Demmel, L. Grigori, M. Hoemmen, J. Langou, SIAM J. Sci. Comput. 34, A
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
@@ -24,6 +24,7 @@ from jax.flatten_util import ravel_pytree
 from jax.tree_util import Partial
 
 from physml.parallel import Communicator, Divided
+from physml.pytrees import register_dataclass
 
 Derivative = Literal["forward", "reverse"]
 Carry = TypeVar("Carry")
@@ -46,7 +47,7 @@ class SquaredLoss(Protocol):
         ...
 
 
-@jax.tree_util.register_dataclass
+@partial(register_dataclass, static=("derivative",))
 @dataclass(frozen=True)
 class SumOfSquares:
     """The loss sum_i |r_i|^2 of residuals that are computed all at once.
@@ -69,7 +70,7 @@ class SumOfSquares:
     """
 
     residuals: Callable[[Any], jax.Array]
-    derivative: Derivative = field(default="forward", metadata={"static": True})
+    derivative: Derivative = "forward"
 
     def __post_init__(self) -> None:
         """Let a plain function go through jit."""

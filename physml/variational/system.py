@@ -19,17 +19,14 @@ from physml.hamiltonians.schrodinger import SchrodingerHamiltonian
 from physml.operators.laplacian import Laplacian
 from physml.parallel import SERIAL, Communicator, Divided
 from physml.parallel.communicator import Program
+from physml.pytrees import register_dataclass
 from physml.solvers.combination import combination_energy, lowest_combination
 from physml.solvers.subspace import project_out
 from physml.wavefunctions.grid_wave_function import GridWaveFunction
 from physml.wavefunctions.multilayer_perceptron import NetworkFunction
 
 
-@partial(
-    jax.tree_util.register_dataclass,
-    data_fields=["hamiltonian", "wave_function", "lower"],
-    meta_fields=["communicator"],
-)
+@partial(register_dataclass, static=("communicator",))
 @dataclass(frozen=True)
 class System:
     """What the energy of parameters depends on: the whole, or the block of a rank.
@@ -95,11 +92,7 @@ class System:
         return psi / norm(psi, communicator=self.communicator)
 
 
-@partial(
-    jax.tree_util.register_dataclass,
-    data_fields=["blocks"],
-    meta_fields=["laplacian", "apply", "communicator"],
-)
+@partial(register_dataclass, static=("laplacian", "apply", "communicator"))
 @dataclass(frozen=True)
 class DividedSystem:
     """The blocks of all ranks; made by `System.divided`."""

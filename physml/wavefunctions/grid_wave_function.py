@@ -10,15 +10,12 @@ import jax.numpy as jnp
 from physml.failures import expected
 from physml.lattices.grid import Grid
 from physml.precision import default_float_dtype
+from physml.pytrees import register_dataclass
 from physml.wavefunctions.boundary import BoundaryFactor, boundary_factor
 from physml.wavefunctions.multilayer_perceptron import NetworkFunction
 
 
-@partial(
-    jax.tree_util.register_dataclass,
-    data_fields=["points", "factor"],
-    meta_fields=["apply"],
-)
+@partial(register_dataclass, static=("apply",))
 @dataclass(frozen=True)
 class GridWaveFunction:
     """A map from parameters to the wave function on a grid.

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.tree_util import Partial, register_dataclass
+from jax.tree_util import Partial
 from scipy.special import spherical_in
+
+from physml.pytrees import register_dataclass
 
 
 @register_dataclass

@@ -12,9 +12,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.tree_util import register_dataclass
 from spin_densities import BondsInField
 
+from physml.pytrees import register_dataclass
 from physml.samplers import (
     Cycle,
     GlobalMetropolis,

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import jax
 import numpy as np
 import pytest
-from jax.tree_util import register_dataclass
 from spin_densities import exact_pair, exact_ring, observe, pairs, ring
 
 from physml.estimators import chain_estimate
+from physml.pytrees import register_dataclass
 from physml.samplers import (
     Cycle,
     GlobalMetropolis,
