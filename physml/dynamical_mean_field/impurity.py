@@ -27,10 +27,11 @@ from physml.dynamical_mean_field.bath import Bath
 from physml.failures import expected
 from physml.operators.fock_space import annihilators, occupations, second_quantized
 from physml.operators.kronecker_sum import KroneckerSum
+from physml.pytrees import register_dataclass
 from physml.tracing import is_traced
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclass(frozen=True)
 class AndersonImpurity:
     """U, the level of the impurity, and its bath; a pytree of arrays.

@@ -29,9 +29,10 @@ from physml.dynamical_mean_field.symmetric_fit import (
     best_of_starts,
     follow_minimum,
 )
+from physml.pytrees import register_dataclass
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclass(frozen=True)
 class BetheLattice:
     """The half-filled Hubbard model, and the frequencies on which its bath is fitted.
@@ -72,6 +73,11 @@ class MeanField(NamedTuple):
         r"""Return :math:`Z = [1 - \mathrm{Im} \Sigma(i\omega_0) / \omega_0]^{-1}`."""
         return 1 / (1 - self.self_energy[0] / frequencies[0])
 
+    @property
+    def is_insulating(self) -> jax.Array:
+        """Whether the self-energy grows towards zero frequency, down to omega_0."""
+        return jnp.abs(self.self_energy[0]) > jnp.abs(self.self_energy[1])
+
 
 def metallic_start(lattice: BetheLattice, num_sites: int) -> MeanField:
     """Return Delta without interaction, and its bath."""
@@ -91,11 +97,13 @@ def iterate(
     lattice: BetheLattice,
     start: MeanField,
     *,
-    mixing: float | jax.Array = 0.5,
+    mixing: float | jax.Array = 0.7,
     tolerance: float | jax.Array = 1e-6,
     max_iterations: int | jax.Array = 500,
 ) -> MeanField:
-    """Iterate until Delta = D^2 G / 4, or an impurity does not converge.
+    """Iterate until Delta = D^2 G / 4, the limit, or what is not finite.
+
+    The whole loop is one compiled program, the same for all U.
 
     Parameters
     ----------
@@ -109,6 +117,20 @@ def iterate(
         Of `change`, an energy.
     max_iterations
         All told.
+
+    Examples
+    --------
+    The metal at U = D, with a bath of 3 sites:
+
+    >>> import jax.numpy as jnp
+    >>> import physml
+    >>> from physml.dynamical_mean_field import matsubara_frequencies
+    >>> physml.enable_x64()
+    >>> omega = jnp.asarray(matsubara_frequencies(100.0, 128))
+    >>> lattice = BetheLattice(jnp.asarray(1.0), omega, jnp.asarray(1.0))
+    >>> state = iterate(lattice, metallic_start(lattice, 3))
+    >>> round(float(state.quasiparticle_weight(omega)), 2)
+    0.73
     """
     return _iterate(lattice, start, mixing, tolerance, max_iterations)
 
@@ -154,6 +176,7 @@ def _step(
     )
 
 
+@partial(jax.jit, static_argnums=2)
 def _start(
     lattice: BetheLattice, greens_function: jax.Array, num_sites: int
 ) -> MeanField:
@@ -171,6 +194,34 @@ def _start(
         impurity_converged=jnp.asarray(True),
         num_iterations=jnp.asarray(0),
     )
+
+
+def spectral_function(
+    lattice: BetheLattice, state: MeanField, energies: jax.Array, broadening: float
+) -> jax.Array:
+    r"""Return the spectrum of the lattice, in states of one spin for each unit of energy.
+
+    .. math:: A(\omega) = - \frac1\pi \mathrm{Im} \, G_0(z + U/2 - \Sigma(z)) ,
+              \qquad z = \omega + i \eta ,
+
+    with the semicircle's :math:`G_0` and the impurity's self-energy.
+
+    Parameters
+    ----------
+    lattice, state
+        The model and its mean field.
+    energies
+        omega, counted from the Fermi level, shape (num_energies,).
+    broadening
+        eta, an energy > 0.
+    """
+    bath = state.bath.bath()
+    impurity = half_filled_impurity(lattice.interaction, bath)
+    z = jax.lax.complex(energies, jnp.full_like(energies, broadening))
+    solution = solve_impurity(impurity, z, num_electrons=bath.num_sites + 1)
+    of_one_site = 1 / solution.greens_function + bath.hybridization(z)
+    d = lattice.half_bandwidth
+    return -semicircular_greens_function(of_one_site / d).imag / (jnp.pi * d)
 
 
 def _imaginary(omega: jax.Array) -> jax.Array:

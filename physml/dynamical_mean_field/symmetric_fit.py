@@ -20,12 +20,13 @@ import jax.numpy as jnp
 import optimistix
 
 from physml.dynamical_mean_field.bath import Bath
+from physml.pytrees import register_dataclass
 
-LEAST_COUPLING = 1e-2  # of a start: the derivative with respect to V = 0 vanishes
+LEAST_COUPLING = 0.02  # of a start, of all: the derivative vanishes at V = 0
 MAX_STEPS = 500
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclass(frozen=True)
 class SymmetricBath:
     """Levels e_k > 0, shape (num_sites // 2,), and V_k; the last one belongs to 0."""
@@ -77,7 +78,8 @@ def follow_minimum(
     def residuals(bath: SymmetricBath, _: None) -> jax.Array:
         return (bath.hybridization(frequencies) - target) * weights
 
-    couplings = jnp.maximum(jnp.abs(bath.couplings), LEAST_COUPLING)
+    least = LEAST_COUPLING * _total_coupling(frequencies, target)
+    couplings = jnp.maximum(jnp.abs(bath.couplings), least)
     start = SymmetricBath(jnp.abs(bath.levels), couplings)
     solver = optimistix.LevenbergMarquardt(rtol=1e-12, atol=1e-12)
     found = optimistix.least_squares(
@@ -98,7 +100,7 @@ def best_of_starts(
     """Return the best bath from random starts: levels spread over all frequencies."""
     num_pairs, num_levels = num_sites // 2, (num_sites + 1) // 2
     low, high = jnp.log(frequencies[0]), jnp.log(frequencies[-1])
-    scale = jnp.sqrt(jnp.max(jnp.abs(target * frequencies)) / num_sites)
+    scale = _total_coupling(frequencies, target) / num_sites**0.5
     uniform = jax.random.uniform(
         jax.random.key(seed), (num_starts, num_pairs), target.dtype
     )
@@ -109,3 +111,8 @@ def best_of_starts(
     )
     best = jnp.nanargmin(fits.distance)
     return jax.tree.map(lambda x: x[best], fits)
+
+
+def _total_coupling(frequencies: jax.Array, target: jax.Array) -> jax.Array:
+    """Return (sum V^2)^(1/2) as the largest frequencies show it."""
+    return jnp.sqrt(jnp.max(jnp.abs(target * frequencies)))

@@ -14,8 +14,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from physml.pytrees import register_dataclass
 
-@jax.tree_util.register_dataclass
+
+@register_dataclass
 @dataclass(frozen=True)
 class KroneckerSum:
     """A x 1 + 1 x B + D, of size n m.
