@@ -2,7 +2,7 @@ r"""The Anderson impurity: one interacting level in a bath of a few others.
 
 .. math:: H = U n_\uparrow n_\downarrow + \epsilon_d \sum_\sigma n_\sigma
               + \sum_{l \sigma} \left[ \epsilon_l c_{l\sigma}^\dagger c_{l\sigma}
-              + |V_l| \left( d_\sigma^\dagger c_{l\sigma} + \text{h.c.} \right) \right] .
+              + |V_l| ( d_\sigma^\dagger c_{l\sigma} + \text{h.c.} ) \right] .
 
 Phases of V_l belong to the choice of c_l and play no role. The numbers of electrons of
 either spin are conserved. In a sector of both, a state is a matrix psi, with a row for
@@ -12,8 +12,8 @@ each determinant of spin up and a column for each of spin down, and
                    \circ \psi ,
 
 where T is the hopping of electrons of one spin. Units: U, levels and couplings are
-energies; mu = 0, so that epsilon_d holds it, and half filling is epsilon_d = -U / 2 in a
-bath that is symmetric about zero.
+energies; mu = 0, so that epsilon_d holds it, and half filling is epsilon_d = -U / 2 in
+a bath that is symmetric about zero.
 """
 
 from dataclasses import dataclass

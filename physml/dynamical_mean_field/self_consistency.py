@@ -6,8 +6,8 @@ impurity's own Green's function again. With half bandwidth D
 .. math:: \Delta(i\omega) = \frac{D^2}{4} G(i\omega) .
 
 Each iteration fits a bath of a few sites to Delta (`symmetric_fit`), diagonalizes the
-impurity (`impurity_solver`), and moves Delta towards D^2 G / 4. All functions of i omega
-are imaginary at half filling: real arrays hold their imaginary parts. T = 0; the
+impurity (`impurity_solver`), and moves Delta towards D^2 G / 4. At half filling all
+functions of i omega are imaginary: real arrays hold their imaginary parts. T = 0; the
 frequencies, (2n + 1) pi / beta with a fictitious beta, are where the bath is fitted.
 
 Source: A. Georges, G. Kotliar, W. Krauth, M. J. Rozenberg, Rev. Mod. Phys. 68, 13
@@ -53,13 +53,13 @@ class BetheLattice:
 
 
 class MeanField(NamedTuple):
-    """Where the iteration stands; Im parts on the frequencies, shape (num_frequencies,).
+    """Where the iteration stands: imaginary parts on all frequencies, and figures.
 
     The impurity's figures are those of `bath`, the fit to the hybridization before the
     last mixing.
     """
 
-    hybridization: jax.Array  # Im Delta
+    hybridization: jax.Array  # Im Delta, (num_frequencies,), as all functions
     bath: SymmetricBath
     greens_function: jax.Array  # Im G of the impurity
     self_energy: jax.Array  # Im Sigma
@@ -75,8 +75,9 @@ class MeanField(NamedTuple):
 
     @property
     def is_insulating(self) -> jax.Array:
-        """Whether the self-energy grows towards zero frequency, down to omega_0."""
-        return jnp.abs(self.self_energy[0]) > jnp.abs(self.self_energy[1])
+        """Whether the self-energy grows down to omega_0, where it is no rounding."""
+        first, second = jnp.abs(self.self_energy[:2])
+        return (first > second) & (first > self.change)
 
 
 def metallic_start(lattice: BetheLattice, num_sites: int) -> MeanField:
@@ -199,7 +200,7 @@ def _start(
 def spectral_function(
     lattice: BetheLattice, state: MeanField, energies: jax.Array, broadening: float
 ) -> jax.Array:
-    r"""Return the spectrum of the lattice, in states of one spin for each unit of energy.
+    r"""Return the spectrum of the lattice: states of one spin in a unit of energy.
 
     .. math:: A(\omega) = - \frac1\pi \mathrm{Im} \, G_0(z + U/2 - \Sigma(z)) ,
               \qquad z = \omega + i \eta ,

@@ -7,13 +7,13 @@ Levels come in pairs :math:`\pm e_k` with one coupling, an odd one is zero:
           \chi^2 = \sum_n \frac{1}{\omega_n} \left| \Delta(i\omega_n)
                    - \Delta_{\rm target}(i\omega_n) \right|^2 .
 
-Levenberg-Marquardt (Optimistix) from the bath before, inside of compiled loops. It finds
-the minimum nearby: the first bath takes many starts.
+Levenberg-Marquardt (Optimistix) from the bath before, inside of compiled loops. It
+finds the minimum nearby: the first bath takes many starts.
 """
 
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -81,7 +81,7 @@ def follow_minimum(
     least = LEAST_COUPLING * _total_coupling(frequencies, target)
     couplings = jnp.maximum(jnp.abs(bath.couplings), least)
     start = SymmetricBath(jnp.abs(bath.levels), couplings)
-    solver = optimistix.LevenbergMarquardt(rtol=1e-12, atol=1e-12)
+    solver: Any = optimistix.LevenbergMarquardt(rtol=1e-12, atol=1e-12)
     found = optimistix.least_squares(
         residuals, solver, start, max_steps=MAX_STEPS, throw=False
     ).value

@@ -1,6 +1,7 @@
 """Follow metal and insulator through the Mott transition: result, table, pictures."""
 
 import time
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from physml.failures import RunFailure
 from physml.parallel import SERIAL, Communicator
 from physml.precision import enable_x64
 from physml.runs.mott_transition_problem import (
+    BRANCHES,
     Branch,
     BranchPoint,
     MottTransitionConfiguration,
@@ -20,6 +22,8 @@ from physml.runs.run import Run, open_run
 from physml.runs.tasks import Results, TasksComputation
 
 NAME = "mott_transition"
+
+Entries = dict[str, list[dict[str, Any]]]  # by branch
 
 
 def run_mott_transition(
@@ -59,15 +63,13 @@ def run_mott_transition(
         NAME, configuration, computation, started=started, communicator=communicator
     )
     results = run.perform(computation.compute)
-    entries = {branch: _entries(problem, branch, results) for branch in BRANCHES}
+    entries: Entries = {
+        branch: _entries(problem, branch, results) for branch in BRANCHES
+    }
     if communicator.is_root:
         _report(run, problem, results, entries)
     _require_converged(entries)
     return results
-
-
-BRANCHES: tuple[Branch, ...] = ("metal", "insulator")
-Entries = dict[Branch, list[dict[str, Any]]]
 
 
 def _entries(
@@ -132,7 +134,7 @@ def _report(
 
 def _change_of_phase(entries: list[dict[str, Any]]) -> list[float] | None:
     """Return the neighboring U between which the phase changes, or None."""
-    for low, high in zip(entries[:-1], entries[1:], strict=True):
+    for low, high in pairwise(entries):
         if high["is_insulating"] and not low["is_insulating"]:
             return [low["interaction"], high["interaction"]]
     return None

@@ -69,7 +69,8 @@ def draw_spectra(path: Path, problem: MottTransitionProblem, results: Results) -
             spectrum = np.asarray(results[task.name].spectrum) * unit
             axes.plot(energies, spectrum + i, color=f"C{i}")
             label = f"U = {task.interaction / unit:g} D"
-            axes.text(energies[0], i + 0.06, label, color=f"C{i}")
+            axes.text(1.5 * energies[0], i + 0.06, label, color=f"C{i}")
+        axes.set_xlim(1.55 * energies[0], energies[-1])  # room for the labels
         axes.set_title(f"from the {branch}")
         axes.set_xlabel("energy - Fermi energy (units of D)")
     panels[0].set_ylabel("A (states / D and spin), each U one unit higher")

@@ -27,6 +27,7 @@ NUM_ENERGIES = 401
 HALF_WIDTH = 3.0  # of the spectra, in units of D
 
 Branch = Literal["metal", "insulator"]
+BRANCHES: tuple[Branch, ...] = ("metal", "insulator")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,8 +107,7 @@ class MottTransitionProblem:
         return tuple(self._tasks())
 
     def _tasks(self) -> Iterator["Iteration"]:
-        branches: tuple[Branch, ...] = ("metal", "insulator")
-        for branch in branches:
+        for branch in BRANCHES:
             before = None
             for interaction in self.interactions(branch):
                 task = Iteration(self, branch, interaction, before)
@@ -198,7 +198,8 @@ class Iteration:
     def result_template(self, results: Results) -> BranchPoint:
         """Return the shapes of the result."""
         state = self.state_template(results)
-        spectrum = jax.ShapeDtypeStruct((NUM_ENERGIES,), state.hybridization.dtype)
+        dtype = state.hybridization.dtype
+        spectrum = jax.eval_shape(lambda: jnp.zeros(NUM_ENERGIES, dtype))
         return BranchPoint(state, spectrum)
 
 

@@ -8,9 +8,7 @@ import numpy as np
 def annihilators(num_modes):
     lower, parity = np.array([[0.0, 1.0], [0.0, 0.0]]), np.diag([1.0, -1.0])
     return [
-        reduce(
-            np.kron, [parity] * p + [lower] + [np.eye(2)] * (num_modes - p - 1)
-        )
+        reduce(np.kron, [parity] * p + [lower] + [np.eye(2)] * (num_modes - p - 1))
         for p in range(num_modes)
     ]
 

@@ -14,7 +14,9 @@ from physml.dynamical_mean_field.impurity import (
 from physml.dynamical_mean_field.impurity_solver import solve_impurity
 from physml.failures import RunFailure
 
-Z = jnp.concatenate([1j * np.array([0.03, 0.3, 3.0]), np.array([-0.7 + 0.1j, 2 - 0.2j])])
+Z = jnp.concatenate(
+    [1j * np.array([0.03, 0.3, 3.0]), np.array([-0.7 + 0.1j, 2 - 0.2j])]
+)
 
 
 def make_bath(levels, couplings):

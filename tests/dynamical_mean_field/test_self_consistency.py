@@ -38,6 +38,7 @@ def test_without_interaction_the_error_falls_with_the_sites():
         state = metal(0.0, num_sites)
         errors.append(float(jnp.abs(state.greens_function - exact).max()))
         np.testing.assert_allclose(state.self_energy, 0, atol=1e-9)
+        assert not state.is_insulating
         np.testing.assert_allclose(state.quasiparticle_weight(OMEGA), 1, atol=1e-8)
         np.testing.assert_allclose(state.double_occupancy, 0.25, atol=1e-12)
     assert errors[1] < errors[0] / 2
@@ -55,9 +56,7 @@ def test_the_solution_is_a_fixed_point():
     state = metal(2.0, tolerance=1e-9)
     assert state.change < 1e-9
     other = metal(2.0, tolerance=1e-9, mixing=0.4)
-    np.testing.assert_allclose(
-        state.greens_function, other.greens_function, atol=1e-7
-    )
+    np.testing.assert_allclose(state.greens_function, other.greens_function, atol=1e-7)
     # the sum rule of G, and its sign at all frequencies
     np.testing.assert_allclose(-OMEGA[-1] * state.greens_function[-1], 1, atol=0.03)
     assert (state.greens_function < 0).all()
@@ -120,7 +119,8 @@ def test_spectra_are_positive_and_hold_one_state(interaction):
     np.testing.assert_allclose(jnp.trapezoid(spectrum, energies), 1, atol=0.02)
     if interaction == 0:
         np.testing.assert_allclose(
-            spectrum, -semicircular_greens_function(energies + 0.1j).imag / np.pi,
+            spectrum,
+            -semicircular_greens_function(energies + 0.1j).imag / np.pi,
             atol=1e-8,
         )
 
