@@ -6,6 +6,7 @@ from physml.dynamical_mean_field.bath import (
     semicircular_greens_function,
     weiss_field,
 )
+from physml.dynamical_mean_field.bath_fitting import BathFit, fit_bath
 from physml.dynamical_mean_field.impurity import (
     AndersonImpurity,
     half_filled_impurity,
@@ -26,9 +27,11 @@ from physml.dynamical_mean_field.self_consistency import (
 __all__ = [
     "AndersonImpurity",
     "Bath",
+    "BathFit",
     "BetheLattice",
     "ImpuritySolution",
     "MeanField",
+    "fit_bath",
     "half_filled_impurity",
     "insulating_start",
     "iterate",

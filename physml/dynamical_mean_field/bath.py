@@ -20,9 +20,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from physml.failures import expected
+from physml.pytrees import register_dataclass
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclass(frozen=True)
 class Bath:
     """Levels and their couplings to the orbitals of an impurity; a pytree of arrays.
@@ -149,7 +150,7 @@ def semicircular_greens_function(
     Examples
     --------
     >>> import jax.numpy as jnp
-    >>> semicircular_greens_function(jnp.array(0.75j)).item()
+    >>> complex(semicircular_greens_function(jnp.array(0.75j)).round(6))
     -1j
     """
     z = jnp.asarray(z)
@@ -158,7 +159,9 @@ def semicircular_greens_function(
 
 
 def weiss_field(
-    z: jax.Array, hybridization: jax.Array, chemical_potential: float = 0.0
+    z: jax.Array,
+    hybridization: jax.Array,
+    chemical_potential: float | jax.Array = 0.0,
 ) -> jax.Array:
     r"""Return the Green's function of the impurity without interaction.
 
@@ -174,9 +177,10 @@ def weiss_field(
         mu, counted from the level of the impurity.
     """
     hybridization = jnp.asarray(hybridization)
-    shifted = jnp.asarray(z).astype(hybridization.dtype) + chemical_potential
+    dtype = hybridization.dtype
+    shifted = jnp.asarray(z, dtype) + jnp.asarray(chemical_potential, dtype)
     if hybridization.ndim == shifted.ndim:
         return 1 / (shifted - hybridization)
-    identity = jnp.eye(hybridization.shape[-1], dtype=hybridization.dtype)
+    identity = jnp.eye(hybridization.shape[-1], dtype=dtype)
     shift = jnp.tensordot(shifted, identity, axes=0)
     return jnp.linalg.inv(shift - hybridization)

@@ -20,6 +20,7 @@ from physml.training.stages import OPTIMIZERS, Stage, optimizer_stages
 from physml.training.starts import StartsResult, minimize_starts
 from physml.training.stopping import Outcome, StopRules
 from physml.training.sum_of_squares import SquaredLoss, SumOfSquares
+from physml.training.variable_projection import VariableProjection
 
 __all__ = [
     "OPTIMIZERS",
@@ -36,6 +37,7 @@ __all__ = [
     "SumOfSquares",
     "TrainingSnapshot",
     "TrainingState",
+    "VariableProjection",
     "batch_indices",
     "best_of_random_starts",
     "initial_snapshot",

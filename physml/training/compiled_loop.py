@@ -273,7 +273,7 @@ def start_stage(
     zero = jnp.zeros((), int)
     return TrainingState(
         parameters,
-        jax.jit(partial(_initial_optimizer_state, stage.optimizer))(parameters),
+        _initial_optimizer_state(stage.optimizer, parameters),
         zero,
         zero,
         value,
@@ -283,6 +283,7 @@ def start_stage(
     )
 
 
+@partial(jax.jit, static_argnames="optimizer")
 def _initial_optimizer_state(
     optimizer: optax.GradientTransformation, parameters: Any
 ) -> Any:

@@ -1,0 +1,229 @@
+r"""The bath of a few levels that reproduces a hybridization best.
+
+A non-linear least-squares problem with many minima. Levels start from vector fitting,
+which almost solves it; then, for one orbital, the distance is minimized over the levels
+alone, the squared couplings dropping out by variable projection. Couplings are fitted
+beside the levels where they do not enter linearly (the Weiss field, powers other than
+2, several orbitals), or where the best squared ones are negative. Nothing forms normal
+equations, which would end at the root of the rounding.
+
+Units: all are energies. Method: `physml.solvers.vector_fitting`,
+`physml.training.variable_projection`; M. J. D. Powell's dogleg steps from Optimistix.
+"""
+
+from dataclasses import dataclass, replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from physml.dynamical_mean_field.bath import Bath
+from physml.dynamical_mean_field.bath_form import BathParameters
+from physml.dynamical_mean_field.bath_problem import (
+    BathProblem,
+    FittedName,
+    WeightName,
+    bath_problem,
+)
+from physml.dynamical_mean_field.bath_search import FitterName, bath_search
+from physml.failures import RunFailure
+from physml.parallel import SERIAL, Communicator
+
+SAME_DISTANCE = 1e-2  # relative: starts so close to the best have found it
+NO_COUPLING, SAME_LEVEL = 1e-4, 1e-6  # shares of the largest coupling and level
+
+
+@dataclass(frozen=True)
+class BathFit:
+    """A bath and how good it is."""
+
+    bath: Bath  # levels ascending
+    distance: float  # in units of what is fitted
+    max_error: float  # the largest of |Delta - Delta of the bath|, an energy
+    distances: np.ndarray  # of all starts, NaN where one failed
+    starts_at_best: int  # whose distance is the best, to a hundredth or rounding
+    warnings: tuple[str, ...]  # what is suspicious, in sentences
+
+
+def fit_bath(
+    frequencies: np.ndarray | jax.Array,
+    hybridization: np.ndarray | jax.Array,
+    num_sites: int,
+    *,
+    weights: WeightName | np.ndarray | jax.Array = "one",
+    fitted: FittedName = "hybridization",
+    chemical_potential: float = 0.0,
+    power: float = 2.0,
+    particle_hole_symmetric: bool = False,
+    sum_rule: float | np.ndarray | jax.Array | None = None,
+    num_starts: int = 20,
+    num_relocations: int = 10,
+    key: jax.Array | None = None,
+    optimizer: FitterName | None = None,
+    num_steps: int = 500,
+    communicator: Communicator = SERIAL,
+) -> BathFit:
+    r"""Fit levels and couplings of a bath.
+
+    .. math:: \Delta_{ab}(z) \approx
+              \sum_l \frac{V_{la}^* V_{lb}^{}}{z - \epsilon_l} , \qquad
+              d^p = \sum_n W_n |X(z_n) - X_\mathrm{bath}(z_n)|^p \Big/ \sum_n W_n
+
+    Parameters
+    ----------
+    frequencies
+        Real w with z = i w, such as `matsubara_frequencies`, or complex z off the real
+        axis; shape (num_points,).
+    hybridization
+        Delta(z): shape (num_points,), or (num_points, num_orbitals, num_orbitals), with
+        the symmetry Delta(z*) = Delta(z)^+.
+    num_sites
+        Of the bath, at most num_points.
+    weights
+        W: "one"; "inverse_number", 1, 1/2, 1/3, ...; "inverse_frequency", 1 / |z|; or
+        an array.
+    fitted
+        X: the hybridization Delta or the Weiss field 1 / (z + mu - Delta).
+    chemical_potential
+        mu of the Weiss field.
+    power
+        p, 1 or more. Other powers than 2 are minimized by L-BFGS.
+    particle_hole_symmetric
+        Whether levels shall come in pairs +-e with equal couplings.
+    sum_rule
+        What the sum of the residues shall be, lim z Delta(z): a number, or a matrix for
+        several orbitals. None: as it comes.
+    num_starts
+        Random starts, the first of them by AAA.
+    num_relocations
+        Steps of vector fitting from each.
+    key
+        A JAX random key of the starts; by default always the same.
+    optimizer
+        "dogleg" or "levenberg_marquardt" for power 2, "lbfgs" for any. By default the
+        first that suits.
+    num_steps
+        Its steps at most.
+    communicator
+        Ranks, each with its share of the starts.
+
+    Returns
+    -------
+    BathFit
+        The best bath of all starts. Its couplings are real unless Delta is not
+        symmetric, and have an axis of orbitals if Delta has. The search is not
+        differentiable; `Bath.hybridization` is.
+
+    Raises
+    ------
+    ValueError
+        If frequencies, hybridization or options mean nothing.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp, physml
+    >>> from physml.dynamical_mean_field import Bath, fit_bath, matsubara_frequencies
+    >>> physml.enable_x64()
+    >>> frequencies = matsubara_frequencies(20.0, 40)
+    >>> hidden = Bath(jnp.array([-0.5, 0.1, 0.7]), jnp.array([0.4, 0.3, 0.5]))
+    >>> fit = fit_bath(frequencies, hidden.hybridization(1j * frequencies), 3)
+    >>> [round(float(level), 10) for level in fit.bath.levels]
+    [-0.5, 0.1, 0.7]
+    >>> [round(float(coupling), 10) for coupling in fit.bath.couplings]
+    [0.4, 0.3, 0.5]
+    >>> fit.max_error < 1e-12
+    True
+    """
+    problem = bath_problem(
+        frequencies,
+        hybridization,
+        num_sites,
+        weights=weights,
+        fitted=fitted,
+        chemical_potential=chemical_potential,
+        power=power,
+        particle_hole_symmetric=particle_hole_symmetric,
+        sum_rule=sum_rule,
+    )
+    search = bath_search(
+        problem,
+        num_starts=num_starts,
+        num_relocations=num_relocations,
+        key=key,
+        optimizer=optimizer,
+        num_steps=num_steps,
+        communicator=communicator,
+    )
+    fit = assess_fit(problem, search.fit_couplings(search.fit_levels()))
+    if np.ndim(hybridization) == 1:
+        return replace(fit, bath=Bath(fit.bath.levels, fit.bath.couplings[:, 0]))
+    return fit
+
+
+def assess_fit(problem: BathProblem, ends: BathParameters) -> BathFit:
+    """Return the best bath among the ends of all starts, and how good it is.
+
+    Raises
+    ------
+    RunFailure
+        If no start led anywhere.
+    """
+    distances, errors = map(np.asarray, _distances(problem, ends))
+    if np.isnan(distances).all():
+        raise RunFailure("No start led to a bath: change the starts or the weights.")
+    best = int(np.nanargmin(distances))
+    rounding = 100 * np.finfo(distances.dtype).eps * float(problem.scale)
+    limit = (1 + SAME_DISTANCE) * distances[best] + rounding
+    starts_at_best = int((distances <= limit).sum())
+    bath = problem.bath(jax.tree.map(lambda leaf: leaf[best], ends))
+    couplings = bath.couplings
+    if couplings.shape[1] == 1:
+        couplings = jnp.abs(couplings)
+    order = jnp.argsort(bath.levels)
+    bath = Bath(bath.levels[order], couplings[order])
+    return BathFit(
+        bath,
+        float(distances[best]),
+        float(errors[best]),
+        distances,
+        starts_at_best,
+        (*_suspicious_sites(bath), *_few_starts(starts_at_best, distances.size)),
+    )
+
+
+@jax.jit
+def _distances(problem: BathProblem, ends: BathParameters) -> tuple[jax.Array, ...]:
+    """Return the distance and the largest error of Delta of each start."""
+
+    def of_one(end: BathParameters) -> tuple[jax.Array, jax.Array]:
+        found = problem.bath(end).hybridization(problem.z)
+        error = jnp.max(jnp.abs(found - problem.hybridization))
+        return problem.distance(end), error
+
+    return jax.vmap(of_one)(ends)
+
+
+def _suspicious_sites(bath: Bath) -> list[str]:
+    """Say which sites do nothing, or the same as another."""
+    levels, couplings = np.asarray(bath.levels), np.asarray(bath.couplings)
+    sizes = np.linalg.norm(couplings, axis=1)
+    told = [
+        f"The site at {level:.6g} is useless, V = {size:.1e}: take fewer sites."
+        for level, size in zip(levels, sizes, strict=True)
+        if size <= NO_COUPLING * sizes.max()
+    ]
+    margin = SAME_LEVEL * np.abs(levels).max()
+    for i in np.flatnonzero(np.diff(levels) <= margin):
+        overlap = abs(np.vdot(couplings[i], couplings[i + 1]))
+        if overlap > (1 - SAME_LEVEL) * sizes[i] * sizes[i + 1]:
+            told.append(f"Two sites coincide at {levels[i]:.6g}: take fewer sites.")
+    return told
+
+
+def _few_starts(starts_at_best: int, number: int) -> list[str]:
+    if 2 * starts_at_best >= number:
+        return []
+    return [
+        f"Only {starts_at_best} of {number} starts found this minimum; there may be a "
+        "lower one: take more starts."
+    ]
