@@ -61,7 +61,8 @@ def compiled_programs_are_freed() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def promotion_where_optax_runs(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Optax itself mixes dtypes, so tests that run it cannot be strict about them."""
-    runs_optax = {"training", "variational", "runs"} & set(request.path.parts)
+    """Optax and Optimistix mix dtypes: tests that run them cannot be strict."""
+    folders = {"training", "variational", "runs", "dynamical_mean_field"}
+    runs_optax = folders & set(request.path.parts)
     with jax.numpy_dtype_promotion("standard" if runs_optax else "strict"):
         yield

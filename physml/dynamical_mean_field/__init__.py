@@ -1,4 +1,4 @@
-"""Impurities in a bath: the bath of discrete levels, and how it is found."""
+"""Impurities in a bath, how a bath is found, and lattices that are one: DMFT."""
 
 from physml.dynamical_mean_field.bath import (
     Bath,
@@ -7,12 +7,38 @@ from physml.dynamical_mean_field.bath import (
     weiss_field,
 )
 from physml.dynamical_mean_field.bath_fitting import BathFit, fit_bath
+from physml.dynamical_mean_field.impurity import (
+    AndersonImpurity,
+    half_filled_impurity,
+)
+from physml.dynamical_mean_field.impurity_solver import (
+    ImpuritySolution,
+    solve_impurity,
+)
+from physml.dynamical_mean_field.self_consistency import (
+    BetheLattice,
+    MeanField,
+    insulating_start,
+    iterate,
+    metallic_start,
+    spectral_function,
+)
 
 __all__ = [
+    "AndersonImpurity",
     "Bath",
     "BathFit",
+    "BetheLattice",
+    "ImpuritySolution",
+    "MeanField",
     "fit_bath",
+    "half_filled_impurity",
+    "insulating_start",
+    "iterate",
     "matsubara_frequencies",
+    "metallic_start",
     "semicircular_greens_function",
+    "solve_impurity",
+    "spectral_function",
     "weiss_field",
 ]

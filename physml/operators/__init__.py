@@ -3,6 +3,7 @@
 from physml.operators.bessel_basis import BesselBasis, bessel_basis, bessel_zeros
 from physml.operators.hermiticity import hermiticity_defect, require_hermitian
 from physml.operators.hopping import BondGeometry, HoppingOperator
+from physml.operators.kronecker_sum import KroneckerSum
 from physml.operators.laplacian import STENCILS, Laplacian
 from physml.operators.linear_operator import (
     DenseOperator,
@@ -20,6 +21,7 @@ __all__ = [
     "DenseOperator",
     "FunctionOperator",
     "HoppingOperator",
+    "KroneckerSum",
     "Laplacian",
     "LinearOperator",
     "SparseOperator",

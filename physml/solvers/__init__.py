@@ -24,6 +24,7 @@ from physml.solvers.kernel_polynomial import (
 )
 from physml.solvers.linear_solution import LinearSolution
 from physml.solvers.linear_systems import solve_linear_systems
+from physml.solvers.lowest_state import LowestState, lowest_state
 from physml.solvers.minimal_residual import minimal_residual
 from physml.solvers.rayleigh_ritz import (
     RitzLevels,
@@ -44,6 +45,7 @@ __all__ = [
     "FermiPoles",
     "Levels",
     "LinearSolution",
+    "LowestState",
     "RitzLevels",
     "ShiftedElements",
     "SliceOrder",
@@ -65,6 +67,7 @@ __all__ = [
     "lorentz_kernel",
     "lowest_combination",
     "lowest_levels",
+    "lowest_state",
     "minimal_residual",
     "overlaps",
     "project_out",

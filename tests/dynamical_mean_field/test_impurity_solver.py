@@ -1,0 +1,146 @@
+"""The impurity against exact limits and the dense Fock space."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from fock_oracle import DenseImpurity
+
+from physml.dynamical_mean_field.bath import Bath
+from physml.dynamical_mean_field.impurity import (
+    AndersonImpurity,
+    half_filled_impurity,
+)
+from physml.dynamical_mean_field.impurity_solver import solve_impurity
+from physml.failures import RunFailure
+
+Z = jnp.concatenate(
+    [1j * np.array([0.03, 0.3, 3.0]), np.array([-0.7 + 0.1j, 2 - 0.2j])]
+)
+
+
+def make_bath(levels, couplings):
+    return Bath(jnp.asarray(levels, float), jnp.asarray(couplings, float))
+
+
+SYMMETRIC = make_bath([-0.5, 0.0, 0.5], [0.3, 0.2, 0.3])
+
+
+@pytest.mark.parametrize(
+    ("interaction", "level", "levels", "couplings"),
+    [
+        (2.0, -1.0, [0.0], [0.5]),  # a singlet
+        (2.0, -1.0, [-0.4, 0.4], [0.3, 0.3]),  # a doublet: two ground states
+        (2.0, -1.3, [-0.4, 0.7], [0.3, 0.5]),
+        (1.0, 0.4, [-0.4, 0.7], [0.3, 0.5]),
+        (-1.0, 0.1, [-0.2, 0.3], [0.4, 0.5]),  # attraction
+        (2.0, -1.0, [-0.5, 0.5], [0.0, 0.0]),  # an atom beside sites
+        (0.0, 0.0, [-0.4, 0.4], [0.3, 0.3]),  # a level at zero: four ground states
+        (3.0, 0.0, [], []),  # an atom with one electron or none
+    ],
+)
+def test_dense_fock_space(interaction, level, levels, couplings):
+    dense = DenseImpurity(interaction, level, levels, couplings)
+    bath = make_bath(levels, couplings)
+    impurity = AndersonImpurity(jnp.asarray(interaction), jnp.asarray(level), bath)
+    found = solve_impurity(impurity, Z)
+    np.testing.assert_allclose(found.energy, dense.energies[0], atol=1e-12)
+    expected = dense.greens_function(np.asarray(Z))
+    np.testing.assert_allclose(found.greens_function, expected, atol=1e-11)
+    occupation = dense.mean(dense.numbers[0] + dense.numbers[1])
+    np.testing.assert_allclose(found.occupation, occupation, atol=1e-11)
+    both = dense.mean(dense.numbers[0] @ dense.numbers[1])
+    np.testing.assert_allclose(found.double_occupancy, both, atol=1e-11)
+
+
+def test_without_interaction():
+    bath = make_bath([-0.9, -0.3, 0.2, 0.6, 1.1], [0.3, 0.4, 0.2, 0.3, 0.5])
+    impurity = AndersonImpurity(jnp.asarray(0.0), jnp.asarray(0.1), bath)
+    found = solve_impurity(impurity, Z)
+    expected = 1 / (Z - 0.1 - bath.hybridization(Z))
+    np.testing.assert_allclose(found.greens_function, expected, rtol=1e-12)
+    sigma = impurity.self_energy(Z, found.greens_function)
+    np.testing.assert_allclose(sigma, 0, atol=1e-11)
+
+
+def test_atomic_limit():
+    found = solve_impurity(half_filled_impurity(2.0, make_bath([], [])), Z)
+    expected = 0.5 / (Z - 1) + 0.5 / (Z + 1)
+    np.testing.assert_allclose(found.greens_function, expected, rtol=1e-14)
+    assert found.double_occupancy == 0
+
+
+@pytest.mark.parametrize("is_all", [False, True])
+def test_particle_hole_symmetry_and_sum_rules(is_all):
+    number = None if is_all else 4
+    z = jnp.concatenate([Z, jnp.array([1e4j, -0.3j])])
+    impurity = half_filled_impurity(2.5, SYMMETRIC)
+    found = solve_impurity(impurity, z, num_electrons=number)
+    g = found.greens_function
+    np.testing.assert_allclose(g[:3].real, 0, atol=1e-14)
+    np.testing.assert_allclose(found.occupation, 1, atol=1e-13)
+    np.testing.assert_allclose(g[-1], -g[1], rtol=1e-12)
+    # G = 1 / z + (e_d + U n / 2) / z^2 + (V^2 + U^2 / 4) / z^3, the second one zero
+    third = (g[-2] * 1e4j - 1) * (1e4j) ** 2
+    expected = float(SYMMETRIC.sum_rule) + 2.5**2 / 4
+    np.testing.assert_allclose(third, expected, rtol=1e-6)
+
+
+def test_number_of_electrons_of_the_symmetric_bath_is_half_of_all():
+    found = solve_impurity(half_filled_impurity(2.5, SYMMETRIC), Z)
+    np.testing.assert_array_equal(found.sector_weights, np.eye(9)[4])
+
+
+def test_phases_of_couplings_play_no_role():
+    phases = jnp.exp(1j * jnp.array([0.3, 2.0, -1.0]))
+    turned = Bath(SYMMETRIC.levels, SYMMETRIC.couplings * phases)
+    pair = [
+        solve_impurity(half_filled_impurity(2.0, bath), Z, num_electrons=4)
+        for bath in (SYMMETRIC, turned)
+    ]
+    np.testing.assert_allclose(pair[0].greens_function, pair[1].greens_function)
+
+
+def test_vmap_and_no_second_compilation():
+    interactions = jnp.array([0.5, 1.0, 2.0])
+
+    @jax.jit
+    def solve(interactions):
+        return jax.vmap(
+            lambda u: solve_impurity(half_filled_impurity(u, SYMMETRIC), Z)
+        )(interactions)
+
+    found = solve(interactions)
+    assert found.converged.all()
+    for u, g in zip(interactions, found.greens_function, strict=True):
+        one = solve_impurity(half_filled_impurity(u, SYMMETRIC), Z)
+        np.testing.assert_allclose(g, one.greens_function, rtol=1e-11)
+    solve(2 * interactions)
+    assert solve._cache_size() == 1
+
+
+BAD = [
+    ({"z": jnp.array([1.0])}, "off the real axis"),
+    ({"z": jnp.array(1j)}, "off the real axis"),
+    ({"z": jnp.array([jnp.nan * 1j])}, "off the real axis"),
+    ({"num_electrons": 9}, "0 to 8 electrons"),
+    ({"num_electrons": -1}, "0 to 8 electrons"),
+    ({"interaction": jnp.nan}, "U without NaN"),
+    ({"bath": Bath(jnp.zeros(3), jnp.zeros((3, 2)))}, "one orbital"),
+    ({"bath": Bath(jnp.zeros(12), jnp.zeros(12))}, "1 to 12 orbitals"),
+]
+
+
+@pytest.mark.parametrize(("changes", "words"), BAD, ids=lambda x: str(x)[:20])
+def test_bad_input(changes, words):
+    good = {"z": Z, "num_electrons": None, "interaction": 2.0, "bath": SYMMETRIC}
+    given = good | changes
+    impurity = half_filled_impurity(given["interaction"], given["bath"])
+    with pytest.raises(ValueError, match=words):
+        solve_impurity(impurity, given["z"], num_electrons=given["num_electrons"])
+
+
+def test_no_convergence_is_told():
+    impurity = half_filled_impurity(2.0, SYMMETRIC)
+    with pytest.raises(RunFailure, match="has not converged"):
+        solve_impurity(impurity, Z, tolerance=1e-300)
