@@ -21,6 +21,7 @@ def draw(random, *shape):
     return random.normal(size=shape) + 1j * random.normal(size=shape)
 
 
+@pytest.mark.slow
 def test_it_is_autodiff_of_the_recurrence_as_computed():
     """With so few steps that nothing has converged."""
     num_steps, size = 6, 40

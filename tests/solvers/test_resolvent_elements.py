@@ -137,7 +137,11 @@ def dimerized(hopping, potential):
 
 @pytest.mark.parametrize(
     ("route", "hopping"),
-    [("chebyshev", -1.0 + 0.5j), ("resolvent", -1.0), ("lanczos", -1.0 + 0.5j)],
+    [
+        pytest.param("chebyshev", -1.0 + 0.5j, marks=pytest.mark.slow),
+        ("resolvent", -1.0),
+        ("lanczos", -1.0 + 0.5j),
+    ],
 )
 def test_check_pullback_of_a_lattice(route, hopping):
     potential = jnp.linspace(-1.0, 1.0, SIZE)
