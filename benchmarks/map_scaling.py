@@ -3,8 +3,9 @@
     python benchmarks/map_scaling.py --figure images
     python benchmarks/map_scaling.py --quick
 
-Each rank has one thread; mpirun starts fresh processes for each line and round. The
-methods divide energies ("recursive") or sites (the others) over the ranks.
+Each rank has one thread; mpirun starts fresh processes for each line and round, and
+what compiles is not timed. The methods divide energies ("recursive") or sites (the
+others) over the ranks; in the end each rank has the whole map.
 """
 
 import json
@@ -35,10 +36,12 @@ BROADENING = 0.05
 # name: method, size (chain if negative), sites (0 for all), energies
 PROBLEMS = {
     "chain of 1000, recursive": ("recursive", -1000, 0, 2000),
+    "square 40 x 40, recursive": ("recursive", 40, 0, 100),
     "square 50 x 50, krylov": ("krylov", 50, 256, 100),
 }
 QUICK = {
     "chain of 100, recursive": ("recursive", -100, 0, 100),
+    "square 8 x 8, recursive": ("recursive", 8, 0, 20),
     "square 10 x 10, krylov": ("krylov", 10, 16, 10),
 }
 
@@ -49,6 +52,8 @@ class Options:
 
     quick: bool = False
     """Small maps, one round."""
+    maps: tuple[str, ...] | None = None
+    """Those whose name holds one of these words. By default all."""
     ranks: tuple[int, ...] = (1, 2)
     """The first is what the others are compared with."""
     rounds: int = 3
@@ -130,6 +135,8 @@ def main(options: Options) -> None:
     )
     data: dict[str, dict[int, list[dict]]] = {}
     for name, arguments in problems.items():
+        if not any(word in name for word in options.maps or ("",)):
+            continue
         found = data[name] = {ranks: [] for ranks in options.ranks}
         for _ in range(rounds):
             for ranks, rows in found.items():

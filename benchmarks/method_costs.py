@@ -45,7 +45,7 @@ ITERATED: tuple[MethodName, ...] = ("krylov", "kernel_polynomial")
 class Options:
     """Measure the costs of the methods for local densities of states."""
 
-    sides: tuple[int, ...] = (4, 8, 16, 24, 40)
+    sides: tuple[int, ...] = (4, 8, 16, 24, 40, 100)
     """Of square lattices."""
     lengths: tuple[int, ...] = (100, 300, 1000)
     """Of chains."""

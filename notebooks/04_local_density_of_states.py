@@ -184,8 +184,7 @@ for num_energies in (301, 601, 1201):
 # Each element has its own relative residual, that of the solution behind it. On chains
 # and strips `recursive` wins, on small systems `dense`, and where a few sites of a
 # large one are wanted `krylov` and `kernel_polynomial`; `auto` chooses by a measured
-# cost model,
-# and the result says what it was.
+# cost model, and the result says what it was.
 
 # %%
 levels, vectors = np.linalg.eigh(to_sparse(operator).toarray())

@@ -163,3 +163,6 @@ axes.set_xlabel("E (hopping)")
 axes.set_ylabel(r"$\rho$ at site 27 (states / hopping)")
 axes.legend()
 plt.show()
+
+# %% [markdown]
+# Next: `06_ldos_inverse_design`, the way back from a map to its potentials.

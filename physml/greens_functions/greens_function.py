@@ -22,7 +22,7 @@ from physml.greens_functions.method_choice import (
 )
 from physml.greens_functions.outcomes import (
     NOT_FINITE,
-    NOT_INSIDE,
+    NOT_REACHED,
     OnFailure,
     named,
     require_on_failure,
@@ -66,7 +66,7 @@ class GreensFunction:
         elif self.is_exhausted:
             cause = "rounding allows no less; raise the tolerance"
         elif np.isinf(np.asarray(self.relative_residual)).any():
-            cause = NOT_INSIDE
+            cause = NOT_REACHED
         else:
             cause = (
                 f"still above the tolerance after {most} iterations; raise "
@@ -180,22 +180,13 @@ def greens_function(
     if not is_traced(operator):
         require_hermitian(operator)
     chosen = choose_method(method, problem, max_iterations=limit)
-    options: dict[str, Any] = {
-        "tolerance": tolerance,
-        "max_iterations": limit,
-        "method": chosen.solver,
-    }
+    options: dict[str, Any] = {"tolerance": tolerance, "max_iterations": limit}
+    options |= {"method": chosen.solver}
+    equation = operator, problem.z, problem.column
     found = resolvent_elements(
-        operator,
-        problem.z,
-        problem.column,
-        problem.rows,
-        derivative=derivative,
-        **options,
+        *equation, problem.rows, derivative=derivative, **options
     )
-    again = None
-    if true_residuals:
-        again = recomputed_residuals(operator, problem.z, problem.column, **options)
+    again = recomputed_residuals(*equation, **options) if true_residuals else None
     result = GreensFunction(
         value=found.value[:, 0] if problem.is_one_row else found.value,
         relative_residual=found.relative_residual,

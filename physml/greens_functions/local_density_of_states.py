@@ -23,7 +23,7 @@ from physml.greens_functions.map_problem import map_problem
 from physml.greens_functions.method_choice import MethodName, choose_method
 from physml.greens_functions.outcomes import (
     NOT_FINITE,
-    NOT_INSIDE,
+    NOT_REACHED,
     OnFailure,
     named,
     require_on_failure,
@@ -68,7 +68,7 @@ class LocalDensityOfStates:
         elif self.method in DIRECT:
             cause = "rounding allows no less; raise the tolerance or the broadening"
         elif np.isinf(residual).any():
-            cause = NOT_INSIDE
+            cause = NOT_REACHED
         else:
             cause = (
                 f"still above the tolerance after {most} iterations; raise "
@@ -186,7 +186,7 @@ def local_density_of_states(
     result = LocalDensityOfStates(
         problem.z.real,
         problem.sites,
-        jnp.asarray(rows.green.imag / -math.pi),  # outside of jit on the host
+        _density(rows.green),
         rows.relative_residual,
         rows.converged,
         rows.num_iterations,
@@ -196,6 +196,11 @@ def local_density_of_states(
     if on_failure == "raise":
         raise_on_failure(result)
     return result
+
+
+@jax.jit
+def _density(green: jax.Array) -> jax.Array:
+    return green.imag / -math.pi
 
 
 def raise_on_failure(result: LocalDensityOfStates) -> None:

@@ -11,9 +11,10 @@ SHOWN = 3  # of what has failed
 OnFailure = Literal["raise", "return"]
 
 NOT_FINITE = "values that are not finite; look for NaN or infinity in the operator"
-NOT_INSIDE = (
-    "a Chebyshev series does not converge there, as z lies on the interval that holds "
-    "the spectrum or the spectrum reaches beyond it; take another method"
+NOT_REACHED = (
+    "a Chebyshev series of max_iterations products is too short there, as z lies on "
+    "the interval that holds the spectrum or very near to it, or the spectrum reaches "
+    "beyond it; take another method, or a larger distance"
 )
 
 

@@ -19,10 +19,11 @@ from physml.operators.linear_operator import LinearOperator
 TOLERANCE = 50  # eps of the operator's dtype
 
 
+@jax.jit
 def hermiticity_defect(
     operator: LinearOperator, *, key: jax.Array | None = None
 ) -> jax.Array:
-    """Return how far from Hermitian an operator is, relative to it; works under jit.
+    """Return how far from Hermitian an operator is, relative to it.
 
     Parameters
     ----------

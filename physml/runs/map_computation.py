@@ -15,9 +15,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from physml.failures import RunFailure, expected
-from physml.greens_functions.map_methods import MapMethod, Rows
+from physml.greens_functions.map_methods import KernelPolynomial, MapMethod, Rows
 from physml.greens_functions.map_problem import MapProblem, map_problem
-from physml.greens_functions.method_choice import MethodName, choose_method
+from physml.greens_functions.method_choice import (
+    MethodName,
+    choose_method,
+    num_degrees,
+)
 from physml.greens_functions.rounds import (
     MapRecord,
     MapSnapshot,
@@ -134,11 +138,7 @@ def _require_in_range(configuration: MapConfiguration) -> None:
 
 
 def _require_resolvable(broadening: float, reach: float) -> None:
-    """Refuse what float64 can't tell from a line or a constant, and what overflows."""
-    if not reach < np.inf:
-        raise expected(
-            "levels of finite size", "an overflow", "look for very large options"
-        )
+    """Refuse what float64 can't tell from a line or a constant."""
     low, high = SHARPEST * reach, BROADEST * reach
     if not low <= broadening <= high:
         raise expected(
@@ -146,6 +146,19 @@ def _require_resolvable(broadening: float, reach: float) -> None:
             f"up to {reach:.2g} apart",
             broadening,
             "change --broadening or --energies",
+        )
+
+
+def _require_reached(problem: MapProblem, method: MapMethod) -> None:
+    """Refuse Chebyshev series that are known beforehand to be too long."""
+    if not isinstance(method, KernelPolynomial):
+        return
+    products = num_degrees(problem, method.interval) // 2  # each makes two moments
+    if products > method.max_iterations:
+        raise expected(
+            f"at most {method.max_iterations} products with H for a site",
+            f"{products:.1g}, which Chebyshev moments take at this broadening",
+            "raise --broadening or --tolerance, or take another --method",
         )
 
 
@@ -177,6 +190,7 @@ def map_computation(
         z=jnp.concatenate([problem.z, jnp.asarray(quadrature.z)])
     )
     method = choose_method(configuration.method, problem)
+    _require_reached(problem, method)
     return MapComputation(problem, method, quadrature, configuration, communicator)
 
 

@@ -7,8 +7,9 @@ self-energies of the slices on either side, and what these hand on of b,
           y^>_{k-1} &= U_{k-1} (z - D_k - \Sigma^>_k)^{-1} (b_k + y^>_k) , \\
           x_k &= G_{kk}(z) \, (b_k + y^<_k + y^>_k)
 
-solves :math:`(z - H) x = b` without a difference. Time: three inversions of w x w for
-each slice and z. Memory: n w numbers for each z of a batch.
+solves :math:`(z - H) x = b`, and nothing cancels near the real axis. Time: three
+inversions of w x w for each slice and z. Memory: n (w + 3) numbers for each z of a
+batch and one b.
 """
 
 from functools import partial
@@ -84,9 +85,9 @@ def recursive_elements(
 
 
 class _Side(NamedTuple):
-    """What the slices on one side hand on."""
+    """What the slices on one side hand on to their neighbor."""
 
-    sigma: jax.Array  # (num_z, w, w)
+    sigma: jax.Array  # Sigma, (num_z, w, w)
     carried: jax.Array  # y, (num_z, w, num_columns)
 
 
@@ -129,6 +130,7 @@ def _solutions(
 def _handed_on(
     there: jax.Array, inverse: jax.Array, back: jax.Array, vectors: jax.Array
 ) -> _Side:
+    """Return Sigma and y of the next slice, from the inverse of a slice and b + y."""
     sigma = product(there, product(inverse, back))
     return _Side(sigma, product(there, product(inverse, vectors)))
 

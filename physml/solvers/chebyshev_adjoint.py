@@ -27,7 +27,7 @@ from physml.solvers.resolvent_pullback import Cotangents, PullbackProblem, cast
 from physml.solvers.spectral_interval import SpectralInterval
 
 CHUNK = 16  # degrees whose coefficients are made together
-MAX_DEGREE = 2**24
+MOST_DEGREES = 2**24  # of a recurrence
 GROWTH = 1e-3  # of a vector that stands for an eigenvalue outside of the interval
 
 
@@ -67,7 +67,7 @@ class ResolventSeries(NamedTuple):
         """
         decay = -jnp.max(self.log_ratio.real)
         degrees = (1.5 * jnp.log(1 + 1 / decay) - jnp.log(tolerance)) / decay
-        return jnp.ceil(jnp.clip(degrees, 1, MAX_DEGREE)).astype(jnp.int32)
+        return jnp.ceil(jnp.clip(degrees, 1, 4 * MOST_DEGREES)).astype(jnp.int32)
 
     def even_and_odd(self) -> tuple[jax.Array, jax.Array]:
         """Return the sums over all even and all odd degrees, (columns, rows)."""
@@ -234,11 +234,12 @@ class _Descent(NamedTuple):
     def run(
         self, columns: jax.Array, rows: jax.Array, num_degrees: jax.Array
     ) -> _State:
-        """Return the state below degree 0."""
-        num_chunks = -(-num_degrees // CHUNK)
+        """Return the state below degree 0; NaN where that takes too many degrees."""
+        is_short = num_degrees <= MOST_DEGREES
+        num_chunks = jnp.where(is_short, -(-num_degrees // CHUNK), 1)
         start = self.x(columns), columns  # T_{-1} = T_1
         here, after = jax.lax.fori_loop(0, num_chunks, self._up, start)
-        after = _nan_if_grown(after, columns)
+        after = jnp.where(is_short, _nan_if_grown(after, columns), jnp.nan)
         zero = jnp.zeros_like(columns)
         # one degree more than has coefficients, which are below the tolerance there
         state = _State(after, here, zero, zero, self.x.floating.zeros(), rows)

@@ -57,13 +57,13 @@ class ResolventTerms(NamedTuple):
         return (left_out + self._rounding()) / size
 
     def num_degrees(self, tolerance: jax.Array | float) -> jax.Array:
-        """Return N for which all bounds, but for rounding, are half of the tolerance.
+        """Return N for which each bound, but for rounding, is half of the tolerance.
 
-        Huge where z lies on the interval and no number is enough.
+        `MOST_DEGREES` where z lies on the interval and no number is enough, (num_z,).
         """
         log = jnp.minimum(self.log_ratio.real, -jnp.finfo(self.root.real.dtype).tiny)
         aim = jnp.abs(self.root) * tolerance / (2 * (1 + jnp.exp(log)))
-        needed = 1 + jnp.max(jnp.ceil(jnp.log(aim) / log))
+        needed = 1 + jnp.ceil(jnp.log(aim) / log)
         return jnp.clip(needed, 2, MOST_DEGREES).astype(jnp.int32)
 
     def _rounding(self) -> jax.Array:
@@ -112,12 +112,15 @@ def chebyshev_elements(
         A shift has converged when the bound of its relative residual is at or below
         this. All have the same number of steps, as many as the worst needs.
     max_iterations
-        Products with H at most.
+        Products with H at most. A shift that needs more is not waited for: its
+        residual is infinite.
     """
     terms = resolvent_terms(shifts, interval)
     each = 2 if rows is None else 1  # degrees of a step
-    most = jnp.minimum(max_iterations, MOST_DEGREES // each).astype(jnp.int32)
-    num_degrees = jnp.minimum(terms.num_degrees(tolerance), each * most)
+    most = jnp.minimum(max_iterations, (MOST_DEGREES - 1) // each).astype(jnp.int32)
+    needed = terms.num_degrees(tolerance)
+    is_reached = needed <= each * most
+    num_degrees = jnp.max(jnp.where(is_reached, needed, each))
     after = interval.mapped(operator(columns), columns)
     first = _overlaps(rows, columns, after) / each  # mu_0, or mu_0 and mu_1
     total = jnp.zeros((len(shifts), *first.shape[1:]), shifts.dtype)
@@ -132,7 +135,8 @@ def chebyshev_elements(
     value = jnp.moveaxis(value * _aligned(terms.prefactor, value), 0, -2)
     # NaN in the operator is NaN in the interval, and may leave no steps to make
     grown = (end.largest + 0 * interval.center) / jnp.where(size > 0, size, 1)
-    residual = _residual(terms.bound(num_degrees), grown)
+    bound = jnp.where(is_reached, terms.bound(num_degrees), jnp.inf)
+    residual = _residual(bound, grown)
     return ShiftedElements(
         value=value,
         relative_residual=residual,

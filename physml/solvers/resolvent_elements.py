@@ -135,8 +135,9 @@ def _attached(max_iterations: int, route: DerivativeRoute) -> Any:
         )
 
     def backward(arguments: tuple, cotangent: ShiftedElements, wanted: tuple) -> tuple:
-        of_operator = tuple(jax.tree.leaves(wanted[1]))
-        return _pull(max_iterations, route, of_operator, arguments, cotangent.value)
+        # of the others, what is returned is dropped
+        needed = tuple(jax.tree.leaves(wanted[1])), wanted[2]
+        return _pull(max_iterations, route, needed, arguments, cotangent.value)
 
     return with_pullback(
         elements, backward, name="resolvent_elements", is_told_what_is_wanted=True
@@ -147,11 +148,12 @@ def _attached(max_iterations: int, route: DerivativeRoute) -> Any:
 def _pull(
     max_iterations: int,
     route: DerivativeRoute,
-    wanted: tuple[bool, ...],
+    needed: tuple[tuple[bool, ...], bool],
     arguments: tuple,
     cotangent: jax.Array,
 ) -> tuple:
     method, operator, shifts, columns, rows, tolerance = arguments
+    of_operator, of_shifts = needed
     size = columns.shape[-1]
     problem = PullbackProblem(
         operator,
@@ -162,14 +164,14 @@ def _pull(
         tolerance,
         max_iterations,
         method,
-        wanted,
+        of_operator,
     )
     pulled = _ROUTES[route](problem)
     data = floating_leaves(method)
     return (
         data.as_cotangent(data.zeros()),
         problem.floating_leaves.as_cotangent(pulled.leaves),
-        _pull_to_shifts(problem, shifts.dtype),
+        _pull_to_shifts(problem, shifts.dtype) if of_shifts else shifts,
         pulled.columns.reshape(columns.shape),
         None if rows is None or problem.has_sites else pulled.rows,
         jnp.zeros_like(tolerance),
@@ -197,7 +199,8 @@ def _pull_auto(problem: PullbackProblem) -> Cotangents:
     """Take the series unless it needs more work than the solutions."""
     interval = spectral_interval(problem.operator, num_steps=INTERVAL_STEPS)
     series = resolvent_series(problem.shifts, problem.cotangent, interval)
-    degrees = series.num_degrees(problem.tolerance)
+    # numbers beyond those of int32
+    degrees = series.num_degrees(problem.tolerance).astype(problem.tolerance.dtype)
     num_steps = jnp.minimum(degrees, problem.operator.size)
     by_solutions = num_steps * len(problem.shifts) * 2
     return jax.lax.cond(

@@ -131,10 +131,23 @@ def chosen(operator, z):
     return choose_method("auto", problem).name
 
 
-def test_the_choice_follows_what_is_asked_for():
+def test_a_long_chain_is_swept_off_the_real_axis():
     long = tight_binding(chain(3000), boundary="open")
     assert chosen(long, [0.1 + 1e-4j]) == "recursive"
     assert chosen(long, [0.1]) != "recursive"  # on the axis a part may be singular
+
+
+def test_other_choices_follow_what_is_asked_for():
     large = tight_binding(square(60, 60), boundary="open")
     assert chosen(large, [8.0]) in ("krylov", "kernel_polynomial")
     assert chosen(np.ones((30, 30)), np.linspace(0, 9, 4000) + 1e-3j) == "dense"
+
+
+def test_a_series_that_is_known_to_be_too_long_is_not_begun():
+    """A hundred billion moments; z beside it is done at once."""
+    z, call = [2j, 0.1 + 1e-9j], {"column": COLUMN, "method": "kernel_polynomial"}
+    found = greens_function(banded(False), z, **call, on_failure="return")
+    np.testing.assert_array_equal(found.converged, [True, False])
+    assert found.num_iterations.max() < 100
+    with pytest.raises(RunFailure, match=r"very near to it, .* take another method"):
+        greens_function(banded(False), z, **call)

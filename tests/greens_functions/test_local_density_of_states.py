@@ -220,9 +220,6 @@ def test_single_precision_has_a_tolerance_of_its_own(method):
     found = local_density_of_states(
         chain, energies.astype(np.float32), np.float32(0.3), method=method
     )
-    exact = local_density_of_states(
-        to_sparse(chain).toarray().astype(float), energies, 0.3
-    )
+    exact = summed(to_sparse(chain).toarray().astype(float), energies, 0.3)
     assert found.values.dtype == np.float32
-    assert exact.values.dtype == np.float64
-    np.testing.assert_allclose(found.values, exact.values, atol=1e-3)
+    np.testing.assert_allclose(found.values, exact, atol=1e-3)

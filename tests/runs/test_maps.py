@@ -137,6 +137,10 @@ BAD_OPTIONS = [
     (["--broadening", "nan"], "broadening > 0"),
     (["--broadening", "1e-12"], "a broadening from 6.6e-08 to 6.6e+03"),
     (["--broadening", "1e300"], "a broadening from"),
+    (
+        ["--broadening", "1e-6", "--method", "kernel_polynomial"],
+        "at most 10000 products with H for a site",
+    ),
     (["--energies", "-1e300", "1e300", "10"], "a broadening from"),
     (["--impurity-strength", "1e300"], "a broadening from 1.0e+292"),
     (["--hopping", "1e308"], "finite elements"),
