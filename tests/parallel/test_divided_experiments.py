@@ -96,7 +96,8 @@ def alone(tmp_path_factory):
 
 @pytest.mark.timeout(800)
 @pytest.mark.parametrize(
-    ("num_ranks", "names"), [(1, ["levels"]), (2, ["levels", "map", "spins"]), (3, [*ALL])]
+    ("num_ranks", "names"),
+    [(1, ["levels"]), (2, ["levels", "map", "spins"]), (3, [*ALL])],
 )
 def test_ranks_find_what_one_process_finds(
     run_ranks, alone, tmp_path, num_ranks, names
