@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 from jax.tree_util import Partial
-from physml.runs.self_learning_tasks import exact_log_density, model_log_density
+from physml.runs.self_learning.tasks import exact_log_density, model_log_density
 from reporting import markdown_table, report, spread
 from self_learning_costs import KEPT_SWEEPS, SPHERE, TRAJECTORIES, measured, turns
 from threadpoolctl import threadpool_limits
