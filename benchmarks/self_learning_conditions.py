@@ -18,7 +18,6 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 from jax.tree_util import Partial
-from physml.runs.self_learning.tasks import exact_log_density, model_log_density
 from reporting import markdown_table, report, spread
 from self_learning_costs import KEPT_SWEEPS, SPHERE, TRAJECTORIES, measured, turns
 from threadpoolctl import threadpool_limits
@@ -28,6 +27,7 @@ from physml.lattices import square
 from physml.parallel import limit_threads
 from physml.precision import enable_x64
 from physml.runs.model_files import load_model
+from physml.runs.self_learning.tasks import exact_log_density, model_log_density
 from physml.samplers import Hamiltonian, Kernel, LocalMetropolis, SelfLearning
 
 STEP, KEPT, LEVELS = "self-learning", "Green's functions kept", "diagonalizations"
