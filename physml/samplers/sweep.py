@@ -7,7 +7,7 @@ direction restores it, for any number of sweeps, at no cost.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -106,11 +106,13 @@ def _visit(
     verdict = judge(log_uniform, log_ratio)
     old_spin = jnp.reshape(spins, (-1, spins.shape[-1]))[site]
     kept = jnp.where(verdict.is_accepted, new_spin, old_spin)
-    moved = jax.lax.cond(
-        verdict.is_accepted,
-        lambda: density.move(cache, spins, site, new_spin),
-        lambda: cache,
-    )
+
+    def move(turn: jax.Array, cache: Any) -> Any:
+        # turn is 0, which XLA does not know: else it would move before each trial
+        return density.move(cache, spins, site + turn, new_spin)
+
+    # a loop of no or one turn: `lax.cond` would copy the cache at each trial
+    moved = jax.lax.fori_loop(0, verdict.is_accepted.astype(int), move, cache)
     return Walk(
         with_spin(spins, site, kept),
         moved,
