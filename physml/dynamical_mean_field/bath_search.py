@@ -11,7 +11,7 @@ from physml.dynamical_mean_field.bath_form import BathParameters
 from physml.dynamical_mean_field.bath_problem import BathProblem
 from physml.dynamical_mean_field.bath_starts import coupled_starts, level_starts
 from physml.failures import expected
-from physml.parallel import SERIAL, Communicator
+from physml.parallel import SERIAL, Communicator, ShardedCommunicator
 from physml.training.compiled_loop import Loss
 from physml.training.stages import Stage, optimizer_stages
 from physml.training.starts import minimize_starts
@@ -129,6 +129,12 @@ def bath_search(
             "a power of 2 for least squares",
             f"{problem.power:g} and {optimizer}",
             "take lbfgs for other powers",
+        )
+    if optimizer != "lbfgs" and isinstance(communicator, ShardedCommunicator):
+        raise expected(
+            "starts divided over processes",
+            "devices, over which Lineax can't map its solvers",
+            "leave --devices out, run under mpirun, or take lbfgs",
         )
     default: FitterName = "dogleg" if problem.power == 2 else "lbfgs"
     return BathSearch(

@@ -13,6 +13,7 @@ from physml.dynamical_mean_field import (
     semicircular_greens_function,
     weiss_field,
 )
+from physml.parallel import ShardedCommunicator
 
 FREQUENCIES = matsubara_frequencies(20.0, 56)
 Z = 1j * FREQUENCIES
@@ -195,6 +196,7 @@ def test_frequencies_may_be_complex_points():
         ({"num_starts": 0}, "1 start or more"),
         ({"optimizer": "simplex"}, "an optimizer among"),
         ({"optimizer": "dogleg", "power": 1.0}, "a power of 2"),
+        ({"communicator": ShardedCommunicator(jax.devices())}, "over processes"),
     ],
 )
 def test_refuses_what_means_nothing(changes, words):
