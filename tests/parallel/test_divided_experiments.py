@@ -60,6 +60,12 @@ def numbers_of(folder):
     return next(result[name] for name in names if name in result)
 
 
+def close_to(alone, options):
+    """Compare with one process: to 1e-10, where a training amplifies rounding 1e-9."""
+    tolerance = 1e-9 if options is SPINS else 1e-10
+    return pytest.approx(alone(options), rel=1e-11, abs=tolerance)
+
+
 # Runs one command line after the other, each as if it were alone in its process.
 ONE_BY_ONE = """
 import json, runpy, sys
@@ -109,7 +115,7 @@ def test_ranks_find_what_one_process_finds(
     assert done.stdout.count("Results and pictures are in") == len(names)
     assert done.stdout.count("Writing to") == len(names)
     for name, folder in zip(names, folders, strict=True):
-        assert numbers_of(folder) == pytest.approx(alone(ALL[name]), rel=0, abs=1e-10)
+        assert numbers_of(folder) == close_to(alone, ALL[name])
         ranks = result_of(folder)["ranks"]
         assert (ranks["number"], ranks["threads"]) == (num_ranks, 1)
 
@@ -121,7 +127,7 @@ def test_devices_find_what_one_process_finds(run_python, alone, tmp_path):
     done = run_python(*one_by_one(commands, folders), timeout=380)
     assert done.returncode == 0, done.stdout
     for options, folder in zip(ALL.values(), folders, strict=True):
-        assert numbers_of(folder) == pytest.approx(alone(options), rel=0, abs=1e-10)
+        assert numbers_of(folder) == close_to(alone, options)
         ranks = result_of(folder)["ranks"]
         assert (ranks["communicator"], ranks["number"]) == ("sharded", 2)
 
@@ -171,7 +177,7 @@ def test_killed_rank_and_fewer_ranks_afterwards_lose_nothing(
     done = run_ranks(2, *one_by_one(resumed, folders, "--threads", "1"), timeout=380)
     assert done.returncode == 0, done.stdout
     for command, folder in zip(commands, folders, strict=True):
-        assert numbers_of(folder) == pytest.approx(alone(command), rel=0, abs=1e-10)
+        assert numbers_of(folder) == close_to(alone, command)
     lines = (folders[0] / "records.jsonl").read_text().splitlines()
     assert lines[:num_saved] == saved
 
