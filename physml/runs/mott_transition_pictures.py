@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from physml.runs.mott_transition_problem import MottTransitionProblem
+from physml.runs.mott_transition_problem import BranchPoint, MottTransitionProblem
 from physml.runs.pictures import save_figure
 from physml.runs.tasks import Results
 
@@ -38,8 +38,8 @@ def draw_transition(
         for branch, rows in entries.items():
             u = [row["interaction"] / unit for row in rows]
             values = [np.nan if row[name] is None else row[name] for row in rows]
-            start = {"metal": "from the metal", "insulator": "from the insulator"}
-            axes.plot(u, values, STYLES[branch], markersize=4, label=start[branch])
+            start = f"from the {branch}"
+            axes.plot(u, values, STYLES[branch], markersize=4, label=start)
         axes.set_xlabel("interaction U (units of D)")
         axes.set_ylabel(label)
         axes.set_ylim(bottom=0)
@@ -65,10 +65,9 @@ def draw_spectra(path: Path, problem: MottTransitionProblem, results: Results) -
     unit = problem.configuration.half_bandwidth
     energies = problem.spectrum_energies() / unit
     for axes, branch in zip(panels, STYLES, strict=True):
-        for i, task in enumerate(_shown(problem, branch)):
-            spectrum = np.asarray(results[task.name].spectrum) * unit
+        for i, (label, point) in enumerate(_shown(problem, branch, results)):
+            spectrum = np.asarray(point.spectrum) * unit
             axes.plot(energies, spectrum + i, color=f"C{i}")
-            label = f"U = {task.interaction / unit:g} D"
             axes.text(1.5 * energies[0], i + 0.06, label, color=f"C{i}")
         axes.set_xlim(1.55 * energies[0], energies[-1])  # room for the labels
         axes.set_title(f"from the {branch}")
@@ -97,9 +96,8 @@ def draw_self_energies(
     omega = np.asarray(problem.lattice(0.0).frequencies) / unit
     is_shown = omega <= max(SHOWN_FREQUENCIES, omega[1])
     for axes, branch in zip(panels, STYLES, strict=True):
-        for i, task in enumerate(_shown(problem, branch)):
-            sigma = np.asarray(results[task.name].mean_field.self_energy) / unit
-            label = f"U = {task.interaction / unit:g} D"
+        for i, (label, point) in enumerate(_shown(problem, branch, results)):
+            sigma = np.asarray(point.mean_field.self_energy) / unit
             line = dict(markersize=3, label=label, color=f"C{i}")
             axes.plot(omega[is_shown], sigma[is_shown], STYLES[branch], **line)
         axes.set_title(f"from the {branch}")
@@ -110,9 +108,15 @@ def draw_self_energies(
     save_figure(figure, path)
 
 
-def _shown(problem: MottTransitionProblem, branch: str) -> list[Any]:
-    """Return the tasks of a few U, ascending."""
+def _shown(
+    problem: MottTransitionProblem, branch: str, results: Results
+) -> list[tuple[str, BranchPoint]]:
+    """Return a few U of a branch, ascending, in words, and what was found there."""
+    unit = problem.configuration.half_bandwidth
     tasks = [task for task in problem.tasks() if task.branch == branch]
     tasks.sort(key=lambda task: task.interaction)
     places = np.linspace(0, len(tasks) - 1, min(SHOWN, len(tasks)))
-    return [tasks[place] for place in np.unique(places.round().astype(int))]
+    shown = [tasks[place] for place in np.unique(places.round().astype(int))]
+    return [
+        (f"U = {task.interaction / unit:g} D", results[task.name]) for task in shown
+    ]

@@ -16,6 +16,7 @@ import numpy as np
 from physml.failures import RunFailure
 from physml.parallel import SERIAL, Communicator
 from physml.precision import default_float_dtype
+from physml.runs.self_learning.data_tasks import DATA
 from physml.runs.tasks import Observe, Results, Rows
 from physml.training.compiled_loop import TrainingState, state_template
 from physml.training.minimization import TrainingSnapshot
@@ -77,7 +78,7 @@ class DirectFit:
 
     def result_template(self, results: Results) -> Fit:
         """Return the shapes of the fit."""
-        data = results["data set"]
+        data = results[DATA]
         return _shapes(jax.eval_shape(self.fit, data.spins, data.free_energies))
 
 
