@@ -56,8 +56,9 @@ def fit_bath(
     power: float = 2.0,
     particle_hole_symmetric: bool = False,
     sum_rule: float | np.ndarray | jax.Array | None = None,
+    starts: Bath | None = None,
     num_starts: int = 20,
-    num_relocations: int = 10,
+    num_relocations: int | None = None,
     key: jax.Array | None = None,
     optimizer: FitterName | None = None,
     num_steps: int = 500,
@@ -93,19 +94,25 @@ def fit_bath(
     sum_rule
         What the sum of the residues shall be, lim z Delta(z): a number, or a matrix for
         several orbitals. None: as it comes.
+    starts
+        A bath to start from, such as that of the iteration before, or several, their
+        arrays stacked along a first axis. Squared couplings that are linear (one
+        orbital, Delta, power 2) are found for the levels; others start as given. None:
+        random ones.
     num_starts
         Random starts, the first of them by AAA.
     num_relocations
-        Steps of vector fitting from each.
+        Steps of vector fitting that move the levels of each start first. By default 10
+        from random starts, and none from given ones.
     key
         A JAX random key of the starts; by default always the same.
     optimizer
         "dogleg" or "levenberg_marquardt" for power 2, "lbfgs" for any. By default the
-        first that suits.
+        first that suits. Over devices choose one: dogleg does not run there.
     num_steps
         Its steps at most.
     communicator
-        Ranks, each with its share of the starts.
+        Ranks or devices, each with its share of the starts.
 
     Returns
     -------
@@ -117,7 +124,9 @@ def fit_bath(
     Raises
     ------
     ValueError
-        If frequencies, hybridization or options mean nothing.
+        If frequencies, hybridization, starts or options mean nothing.
+    RunFailure
+        If no start led to a bath.
 
     Examples
     --------
@@ -147,6 +156,7 @@ def fit_bath(
     )
     search = bath_search(
         problem,
+        starts=starts,
         num_starts=num_starts,
         num_relocations=num_relocations,
         key=key,
@@ -169,6 +179,7 @@ def assess_fit(problem: BathProblem, ends: BathParameters) -> BathFit:
         If no start led anywhere.
     """
     distances, errors = map(np.asarray, _distances(problem, ends))
+    distances = np.where(np.isfinite(distances), distances, np.nan)
     if np.isnan(distances).all():
         raise RunFailure("No start led to a bath: change the starts or the weights.")
     best = int(np.nanargmin(distances))

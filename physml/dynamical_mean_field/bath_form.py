@@ -103,6 +103,20 @@ class BathForm:
             couplings = _with_sum_rule(couplings, sum_rule)
         return Bath(self.levels(parameters.levels), couplings)
 
+    def parameters_of(self, bath: Bath) -> BathParameters:
+        """Return the free numbers of a bath, its sites in any order.
+
+        One that is not symmetric is given the pairs of its upper levels.
+
+        Parameters
+        ----------
+        bath
+            With couplings of shape (num_sites, num_orbitals).
+        """
+        order = jnp.argsort(bath.levels)[::-1]  # a level at zero follows those above
+        levels = bath.levels[order[: self.num_levels]]
+        return self.parameters(levels, bath.couplings[order[: self.num_couplings]])
+
     def parameters(
         self, levels: jax.Array | np.ndarray, couplings: jax.Array | np.ndarray
     ) -> BathParameters:

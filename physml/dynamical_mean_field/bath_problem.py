@@ -31,7 +31,6 @@ from physml.training.variable_projection import VariableProjection
 
 FittedName = Literal["hybridization", "weiss_field"]
 WeightName = Literal["one", "inverse_number", "inverse_frequency"]
-SAME = 1e-10  # relative: a matrix so close to its transpose is meant to be real
 
 
 @partial(register_dataclass, static=("form", "fitted", "power"))
@@ -64,6 +63,12 @@ class BathProblem:
         is_zero = squares == 0  # where powers below 2 have no derivative
         powers = jnp.where(is_zero, 1, squares) ** (self.power / 2)
         return jnp.sum(self.weights * jnp.where(is_zero, 0, powers))
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether the distance is that of a linear problem for squared couplings."""
+        is_squared = self.fitted == "hybridization" and self.power == 2
+        return is_squared and self.form.num_orbitals == 1
 
     @property
     def scale(self) -> jax.Array:
@@ -132,7 +137,8 @@ def bath_problem(
     given = np.asarray(hybridization)
     _require_points(z, given)
     matrices = given.reshape(len(z), *(given.shape[1:] or (1, 1))).astype(complex)
-    form = _form(matrices, num_sites, particle_hole_symmetric)
+    rounding = np.finfo(np.result_type(given, np.complex64)).eps
+    form = _form(matrices, num_sites, particle_hole_symmetric, rounding ** (2 / 3))
     if fitted not in get_args(FittedName):
         raise expected("hybridization or weiss_field", repr(fitted), "choose one")
     if not 1 <= power < np.inf:
@@ -178,7 +184,10 @@ def _require_points(z: np.ndarray, hybridization: np.ndarray) -> None:
         )
 
 
-def _form(matrices: np.ndarray, num_sites: int, is_symmetric: bool) -> BathForm:
+def _form(
+    matrices: np.ndarray, num_sites: int, is_symmetric: bool, tolerance: float
+) -> BathForm:
+    """Count what is free; matrices so close to their transposes are meant as real."""
     num_points, num_orbitals = matrices.shape[:2]
     if not 1 <= num_sites <= num_points:
         raise expected(
@@ -187,7 +196,7 @@ def _form(matrices: np.ndarray, num_sites: int, is_symmetric: bool) -> BathForm:
             "change the number of sites or give more frequencies",
         )
     difference = np.abs(matrices - matrices.mT).max()
-    is_complex = bool(difference > SAME * np.abs(matrices).max())
+    is_complex = bool(difference > tolerance * np.abs(matrices).max())
     if is_symmetric and is_complex:
         raise expected(
             "a symmetric matrix of orbitals for a particle-hole symmetric bath",
@@ -257,10 +266,10 @@ def _linear_problem(
     levels = form.levels(free_levels).astype(z.dtype)
     factors = rows.astype(z.dtype)
     terms = factors[:, None] / (z[:, None] - levels[None])
-    matrix = _real_rows(terms) @ jnp.asarray(form.fold, rows.dtype)
-    side = _real_rows(factors * problem.hybridization[:, 0, 0])
+    matrix = terms @ jnp.asarray(form.fold, z.dtype)
+    side = factors * problem.hybridization[:, 0, 0]
     offset, directions = _sum_rule_directions(problem)
-    return matrix @ directions, side - matrix @ offset
+    return matrix @ directions.astype(z.dtype), side - matrix @ offset.astype(z.dtype)
 
 
 def _sum_rule_directions(problem: BathProblem) -> tuple[jax.Array, jax.Array]:
@@ -270,7 +279,3 @@ def _sum_rule_directions(problem: BathProblem) -> tuple[jax.Array, jax.Array]:
         return jnp.zeros(counts.size, dtype), jnp.eye(counts.size, dtype=dtype)
     offset = problem.sum_rule[0, 0] * jnp.asarray(counts / (counts @ counts), dtype)
     return offset, jnp.asarray(scipy.linalg.null_space(counts[None]), dtype)
-
-
-def _real_rows(rows: jax.Array) -> jax.Array:
-    return jnp.concatenate([rows.real, rows.imag])

@@ -6,10 +6,18 @@ from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from physml.dynamical_mean_field.bath import Bath
 from physml.dynamical_mean_field.bath_form import BathParameters
 from physml.dynamical_mean_field.bath_problem import BathProblem
-from physml.dynamical_mean_field.bath_starts import coupled_starts, level_starts
+from physml.dynamical_mean_field.bath_starts import (
+    coupled_starts,
+    given_starts,
+    random_levels,
+    relocated_levels,
+    sites_of_levels,
+)
 from physml.failures import expected
 from physml.parallel import SERIAL, Communicator, ShardedCommunicator
 from physml.training.compiled_loop import Loss
@@ -30,6 +38,7 @@ class BathSearch:
     num_starts: int
     num_relocations: int
     key: jax.Array
+    given: BathParameters | None  # starts in place of random ones
     level_stages: tuple[Stage, ...]
     coupling_stages: tuple[Stage, ...]
     communicator: Communicator
@@ -41,13 +50,23 @@ class BathSearch:
 
     def level_starts(self) -> jax.Array:
         """Return free levels, shape (num_starts, num_levels), for one orbital."""
-        levels = level_starts(
-            self.problem,
-            self.key,
-            self.num_starts,
-            num_relocations=self.num_relocations,
-        )
+        if self.given is None:
+            levels = random_levels(self.problem, self.key, self.num_starts)
+        else:
+            levels = np.asarray(self.given.levels, float)
+        levels = relocated_levels(self.problem, levels, self.num_relocations)
         return jnp.asarray(levels, self.problem.weights.dtype)
+
+    def coupled_starts(self) -> BathParameters:
+        """Return whole baths, for several orbitals."""
+        if self.given is None:
+            return coupled_starts(
+                self.problem,
+                self.key,
+                self.num_starts,
+                num_relocations=self.num_relocations,
+            )
+        return sites_of_levels(self.problem, np.asarray(self.level_starts()))
 
     def fit_levels(self, **options: Any) -> BathParameters:
         """Return starts for `fit_couplings`, of one orbital with the levels fitted.
@@ -57,26 +76,22 @@ class BathSearch:
         **options
             `observer` and `snapshot` of `minimize_starts`.
         """
-        if self.problem.form.num_orbitals > 1:
-            return coupled_starts(
-                self.problem,
-                self.key,
-                self.num_starts,
-                num_relocations=self.num_relocations,
-            )
+        problem = self.problem
+        if self.given and not (problem.is_linear or self.num_relocations):
+            return self.given
+        if problem.form.num_orbitals > 1:
+            return self.coupled_starts()
         levels = self.level_starts()
-        if self.problem.form.num_levels:
-            loss = self.problem.projected_loss()
+        if problem.form.num_levels:
+            loss = problem.projected_loss()
             levels = self._minimized(loss, levels, self.level_stages, options)
-        return _with_couplings(self.problem, levels)
+        return _with_couplings(problem, levels)
 
     def needs_couplings(self, starts: BathParameters) -> bool:
         """Tell whether the fit of levels is not all that there is to do."""
-        problem = self.problem
-        is_linear = problem.form.num_orbitals == 1 and problem.power == 2
-        if not is_linear or problem.fitted != "hybridization":
+        if not self.problem.is_linear:
             return True
-        return bool(_has_negative_weights(problem, starts.levels))
+        return bool(_has_negative_weights(self.problem, starts.levels))
 
     def fit_couplings(self, starts: BathParameters, **options: Any) -> BathParameters:
         """Return the baths that all starts lead to; `options` as above."""
@@ -106,14 +121,20 @@ class BathSearch:
 def bath_search(
     problem: BathProblem,
     *,
+    starts: Bath | None = None,
     num_starts: int = 20,
-    num_relocations: int = 10,
+    num_relocations: int | None = None,
     key: jax.Array | None = None,
     optimizer: FitterName | None = None,
     num_steps: int = 500,
     communicator: Communicator = SERIAL,
 ) -> BathSearch:
     """Check how a bath shall be looked for; parameters and errors as in `fit_bath`."""
+    given = None if starts is None else given_starts(problem, starts)
+    if given is not None:
+        num_starts = len(given.levels)
+    if num_relocations is None:
+        num_relocations = 10 if given is None else 0
     if num_starts < 1 or num_relocations < 0:
         raise expected(
             "1 start or more, and 0 relocations or more",
@@ -130,20 +151,23 @@ def bath_search(
             f"{problem.power:g} and {optimizer}",
             "take lbfgs for other powers",
         )
-    if optimizer != "lbfgs" and isinstance(communicator, ShardedCommunicator):
-        raise expected(
-            "starts divided over processes",
-            "devices, over which Lineax can't map its solvers",
-            "leave --devices out, run under mpirun, or take lbfgs",
-        )
     default: FitterName = "dogleg" if problem.power == 2 else "lbfgs"
+    # Levels are fitted by least squares whatever the power.
+    of_levels, of_couplings = optimizer or "dogleg", optimizer or default
+    if of_levels == "dogleg" and isinstance(communicator, ShardedCommunicator):
+        raise expected(
+            "an optimizer that runs over devices",
+            "dogleg, whose solvers of Lineax do not",
+            "take levenberg_marquardt or lbfgs, or run under mpirun without --devices",
+        )
     return BathSearch(
         problem,
         num_starts,
         num_relocations,
         jax.random.key(0) if key is None else key,
-        _stages(optimizer or "dogleg", num_steps),
-        _stages(optimizer or default, num_steps),
+        given,
+        _stages(of_levels, num_steps),
+        _stages(of_couplings, num_steps),
         communicator,
     )
 

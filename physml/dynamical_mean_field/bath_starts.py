@@ -19,20 +19,23 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.interpolate import AAA
 
-from physml.dynamical_mean_field.bath_form import BathParameters
+from physml.dynamical_mean_field.bath import Bath
+from physml.dynamical_mean_field.bath_form import BathForm, BathParameters
 from physml.dynamical_mean_field.bath_problem import BathProblem
-from physml.solvers.vector_fitting import relocate_poles
+from physml.failures import expected
+from physml.solvers.vector_fitting import real_rows, relocate_poles
+
+NEARLY = 1e-4  # relative: how far from symmetric a start may be
 
 
-def level_starts(
+def random_levels(
     problem: BathProblem,
     key: jax.Array,
     num_starts: int,
     *,
-    num_relocations: int = 10,
     num_levels: int | None = None,
 ) -> np.ndarray:
-    """Return free levels to start from, shape (num_starts, num_levels).
+    """Return free levels, shape (num_starts, num_levels), some from an AAA fit.
 
     Parameters
     ----------
@@ -42,22 +45,39 @@ def level_starts(
         A JAX random key.
     num_starts
         How many. The first has the poles of an AAA approximation.
-    num_relocations
-        Steps of vector fitting from each. 0: none.
     num_levels
         Other than the problem's.
     """
     number = problem.form.num_levels if num_levels is None else num_levels
-    levels = _random_levels(problem, key, (num_starts, number))
+    levels = _spread_levels(problem, key, (num_starts, number))
     aaa = _aaa_levels(problem, number)
     levels[0, : aaa.size] = aaa
-    if number:
-        levels = _relocated(problem, levels, num_relocations)
     return levels
 
 
+def relocated_levels(
+    problem: BathProblem, levels: np.ndarray, num_relocations: int
+) -> np.ndarray:
+    """Move free levels, (num_starts, num_levels), by so many steps of vector fitting.
+
+    Those that leave all bounds stay.
+    """
+    if not levels.size:
+        return levels
+    x, f, weights = _as_poles(problem)
+    values = np.concatenate([weights[:, None] * f, weights[:, None]], axis=1)
+    is_symmetric = problem.form.is_symmetric
+    poles = levels**2 if is_symmetric else levels
+    fixed = (0.0,) * problem.form.num_zeros
+    for _ in range(num_relocations):
+        new = relocate_poles(x, values, poles, fixed_poles=fixed)
+        new = np.abs(new) if is_symmetric else new
+        poles = np.where(np.isfinite(new).all(axis=1, keepdims=True), new, poles)
+    return np.sqrt(poles) if is_symmetric else poles
+
+
 def coupled_starts(
-    problem: BathProblem, key: jax.Array, num_starts: int, *, num_relocations: int = 10
+    problem: BathProblem, key: jax.Array, num_starts: int, *, num_relocations: int
 ) -> BathParameters:
     """Return whole baths to start from, for several orbitals.
 
@@ -71,18 +91,91 @@ def coupled_starts(
     found: list[BathParameters] = []
     for i, number in enumerate(numbers):
         share = len(range(i, num_starts, len(numbers)))
-        levels = level_starts(
-            problem,
-            jax.random.fold_in(key, number),
-            share,
-            num_relocations=num_relocations,
-            num_levels=number,
+        number_key = jax.random.fold_in(key, number)
+        levels = random_levels(problem, number_key, share, num_levels=number)
+        found.append(
+            sites_of_levels(problem, relocated_levels(problem, levels, num_relocations))
         )
-        found += [_split(problem, row) for row in levels]
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *found)
+    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *found)
 
 
-def _random_levels(
+def sites_of_levels(problem: BathProblem, levels: np.ndarray) -> BathParameters:
+    """Return baths of several orbitals whose levels come from those of a free rank.
+
+    Parameters
+    ----------
+    problem
+        What is fitted.
+    levels
+        Free levels, as many as are wanted for each bath, shape (num_starts, any).
+    """
+    baths = [_split(problem, row) for row in levels]
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *baths)
+
+
+def given_starts(problem: BathProblem, baths: Bath) -> BathParameters:
+    """Return the free numbers of a bath, or of several stacked along a first axis.
+
+    Raises
+    ------
+    ValueError
+        If they are not baths of the form that is fitted.
+    """
+    form = problem.form
+    levels, couplings = np.asarray(baths.levels), np.asarray(baths.couplings)
+    if levels.ndim == 1:
+        levels, couplings = levels[None], couplings[None]
+    if couplings.ndim == levels.ndim:
+        couplings = couplings[..., None]
+    if form.num_orbitals == 1:
+        couplings = np.abs(couplings)  # their phases mean nothing
+    _require_sites(form, levels, couplings)
+    real, full = problem.weights.dtype, problem.z.dtype
+    dtype = full if form.is_complex else real
+    stacked = Bath(jnp.asarray(levels, real), jnp.asarray(couplings, dtype))
+    if form.is_symmetric:
+        _require_symmetry(problem, stacked)
+    return jax.vmap(form.parameters_of)(stacked)
+
+
+def _require_sites(form: BathForm, levels: np.ndarray, couplings: np.ndarray) -> None:
+    """Refuse shapes and numbers that are no baths of this form."""
+    n, shape = form.num_sites, (len(levels), form.num_sites, form.num_orbitals)
+    is_sound = levels.size > 0 and levels.shape == shape[:2]
+    if not (is_sound and couplings.shape == shape):
+        raise expected(
+            f"starts with levels (num_starts, {n}) and couplings (num_starts, {n}) or "
+            f"(num_starts, {n}, {form.num_orbitals})",
+            f"shapes {levels.shape} and {couplings.shape}",
+            "give baths of as many sites and orbitals as are fitted",
+        )
+    if not (np.isfinite(levels).all() and np.isfinite(couplings).all()):
+        raise expected("starts that are finite", "NaN or infinity", "leave them out")
+    if np.iscomplexobj(levels) or (not form.is_complex and np.any(couplings.imag)):
+        raise expected(
+            "real levels, and real couplings for a symmetric hybridization",
+            "complex ones",
+            "rotate the phases of the orbitals away",
+        )
+
+
+def _require_symmetry(problem: BathProblem, baths: Bath) -> None:
+    """Refuse baths with Delta(-z) far from -Delta(z)."""
+
+    def asymmetry(bath: Bath) -> jax.Array:
+        delta, mirrored = (bath.hybridization(z) for z in (problem.z, -problem.z))
+        return jnp.max(jnp.abs(delta + mirrored)) / jnp.max(jnp.abs(delta))
+
+    largest = float(jnp.max(jax.vmap(asymmetry)(baths)))
+    if largest > NEARLY:
+        raise expected(
+            "starts with levels in pairs +-e of equal couplings",
+            f"a hybridization that is not odd by {largest:.1e} of it",
+            "mirror the levels, or fit without particle-hole symmetry",
+        )
+
+
+def _spread_levels(
     problem: BathProblem, key: jax.Array, shape: tuple[int, int]
 ) -> np.ndarray:
     """Return levels of either sign, their logarithms spread over those of |z|."""
@@ -102,20 +195,6 @@ def _as_poles(problem: BathProblem) -> tuple[np.ndarray, np.ndarray, np.ndarray]
     if problem.form.is_symmetric:
         return z**2, f / (2 * z[:, None]), rows * 2 * z
     return z, f, rows.astype(complex)
-
-
-def _relocated(problem: BathProblem, levels: np.ndarray, number: int) -> np.ndarray:
-    """Move levels by vector fitting; those that leave all bounds stay."""
-    x, f, weights = _as_poles(problem)
-    values = np.concatenate([weights[:, None] * f, weights[:, None]], axis=1)
-    is_symmetric = problem.form.is_symmetric
-    poles = levels**2 if is_symmetric else levels
-    fixed = (0.0,) * problem.form.num_zeros
-    for _ in range(number):
-        new = relocate_poles(x, values, poles, fixed_poles=fixed)
-        new = np.abs(new) if is_symmetric else new
-        poles = np.where(np.isfinite(new).all(axis=1, keepdims=True), new, poles)
-    return np.sqrt(poles) if is_symmetric else poles
 
 
 def _aaa_levels(problem: BathProblem, number: int) -> np.ndarray:
@@ -164,9 +243,7 @@ def _matrices(problem: BathProblem, free_levels: np.ndarray) -> np.ndarray:
     terms = weights[:, None] / (x[:, None] - poles)
     terms[:, free_levels.size :] /= 2
     sides = weights[:, None] * f
-    matrix = np.concatenate([terms.real, terms.imag])
-    side = np.concatenate([sides.real, sides.imag])
-    coefficients = np.linalg.lstsq(matrix, side, rcond=None)[0]
+    coefficients = np.linalg.lstsq(real_rows(terms), real_rows(sides), rcond=None)[0]
     basis = hermitian_basis(problem.form.num_orbitals)
     return np.einsum("lm,mab->lab", coefficients, basis)
 

@@ -64,7 +64,7 @@ def relocate_poles(
     terms = terms / scales
     fixed = 1 / (points[:, None] - np.array(fixed_poles))
     fixed = np.broadcast_to(fixed, (len(poles), *fixed.shape))
-    numerators = _real_rows(np.concatenate([terms, fixed], -1) * weights[:, None])
+    numerators = real_rows(np.concatenate([terms, fixed], -1) * weights[:, None])
     basis = _orthonormal(numerators)
 
     def without_numerators(rows: np.ndarray) -> np.ndarray:
@@ -74,9 +74,9 @@ def relocate_poles(
 
     matrices, sides = [], []
     for value in values.T[:-1]:
-        matrices.append(without_numerators(_real_rows(terms * value[:, None])))
+        matrices.append(without_numerators(real_rows(terms * value[:, None])))
         side = np.broadcast_to(value[:, None], (len(poles), len(value), 1))
-        sides.append(without_numerators(_real_rows(side)))
+        sides.append(without_numerators(real_rows(side)))
     d = -_least_squares(np.concatenate(matrices, 1), np.concatenate(sides, 1))
     d = d[:, :, 0] / scales[:, 0]
     num_poles = poles.shape[-1]
@@ -84,8 +84,8 @@ def relocate_poles(
     return np.sort(new.real + new.imag, axis=-1)
 
 
-def _real_rows(rows: np.ndarray) -> np.ndarray:
-    """Return real parts above imaginary parts."""
+def real_rows(rows: np.ndarray) -> np.ndarray:
+    """Return the real parts of rows above the imaginary ones: for real unknowns."""
     return np.concatenate([rows.real, rows.imag], axis=-2)
 
 

@@ -40,8 +40,9 @@ class VariableProjection:
     Parameters
     ----------
     linear
-        Maps real parameters to A, real, of shape (rows, columns), and y, of shape
-        (rows,). A `jax.tree_util.Partial` may carry arrays.
+        Maps real parameters to A, of shape (rows, columns), and y, of shape (rows,),
+        both real or both complex; c is real. A `jax.tree_util.Partial` may carry
+        arrays.
 
     Examples
     --------
@@ -70,13 +71,14 @@ class VariableProjection:
 
     def coefficients(self, parameters: Any) -> jax.Array:
         """Return the best c, of the smallest norm if there are many; held constant."""
-        _, coefficients = _projected(*jax.lax.stop_gradient(self.linear(parameters)))
+        problem = jax.lax.stop_gradient(self._real_problem(parameters))
+        _, coefficients = _projected(*problem)
         return coefficients
 
     def triangle(self, parameters: Any) -> jax.Array:
         """Return R of (J r) = Q R, as `SquaredLoss` has it."""
         vector, unravel = ravel_pytree(parameters)
-        basis, coefficients = _projected(*self.linear(parameters))
+        basis, coefficients = _projected(*self._real_problem(parameters))
 
         def twice(vector: jax.Array) -> tuple[jax.Array, jax.Array]:
             r = self._residuals(coefficients, unravel(vector))
@@ -86,8 +88,16 @@ class VariableProjection:
         rows = jnp.concatenate([jacobian, r[:, None]], axis=1)
         return add_rows(no_rows(vector), _without(basis, rows))
 
-    def _residuals(self, coefficients: jax.Array, parameters: Any) -> jax.Array:
+    def _real_problem(self, parameters: Any) -> tuple[jax.Array, jax.Array]:
+        """Return A and y, real parts of complex rows above their imaginary parts."""
         matrix, side = self.linear(parameters)
+        if jnp.iscomplexobj(matrix):
+            matrix = jnp.concatenate([matrix.real, matrix.imag])
+            side = jnp.concatenate([side.real, side.imag])
+        return matrix, side
+
+    def _residuals(self, coefficients: jax.Array, parameters: Any) -> jax.Array:
+        matrix, side = self._real_problem(parameters)
         return matrix @ coefficients - side
 
 

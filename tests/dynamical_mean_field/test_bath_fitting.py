@@ -49,12 +49,22 @@ def test_finds_a_bath_from_its_own_hybridization(num_sites):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("num_sites", "error"),
-    [(4, 1.2988e-3), (6, 2.9852e-6), (8, 2.204e-9), (9, 4.03e-11), (12, 5e-15)],
+    [
+        (4, 1.2988e-3),
+        (5, 8.08e-5),
+        (6, 2.9852e-6),
+        (7, 8.13e-8),
+        (8, 2.204e-9),
+        (9, 4.03e-11),
+        (10, 1e-12),
+        (11, 5e-14),
+        (12, 5e-15),
+    ],
 )
 def test_semicircle_from_every_start(num_sites, error):
     fit = fit_bath(FREQUENCIES, SEMICIRCLE, num_sites)
     assert fit.starts_at_best == 20
-    if num_sites < 12:
+    if num_sites < 10:  # from there on rounding has its part
         assert fit.max_error == pytest.approx(error, rel=1e-3)
     assert fit.max_error < 1.001 * error
     assert float(fit.bath.couplings.min()) > 0.1
@@ -161,6 +171,95 @@ def test_warns_of_sites_that_do_nothing():
     assert any("take fewer sites" in sentence for sentence in fit.warnings)
 
 
+def start(num_sites=3, num_orbitals=None, num_starts=1, levels=None):
+    """Return stacked baths far from any that is fitted here."""
+    spread = jnp.linspace(-1, 1, num_sites) if levels is None else jnp.asarray(levels)
+    orbitals = () if num_orbitals is None else (num_orbitals,)
+    couplings = 0.5 * jnp.ones((num_starts, num_sites, *orbitals))
+    return Bath(jnp.tile(spread, (num_starts, 1)), couplings)
+
+
+def test_exact_bath_as_start_comes_back_at_once():
+    hidden = hidden_bath(3)
+    options = {"starts": hidden, "num_steps": 1}
+    fit = fit_bath(FREQUENCIES, hidden.hybridization(Z), 3, **options)
+    assert fit.max_error < 1e-14
+    assert fit.distances.shape == (1,)
+    np.testing.assert_allclose(fit.bath.levels, hidden.levels, atol=1e-13)
+    np.testing.assert_allclose(fit.bath.couplings, hidden.couplings, atol=1e-13)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "options",
+    [{"fitted": "weiss_field"}, {"particle_hole_symmetric": True}, {"sum_rule": 1.0}],
+)
+def test_a_fit_goes_on_from_its_own_bath(options):
+    """The minimum stays where it was; couplings enter in one of them nonlinearly."""
+    first = fit_bath(FREQUENCIES, SEMICIRCLE, 3, **options)
+    again = fit_bath(
+        FREQUENCIES, SEMICIRCLE, 3, starts=first.bath, num_steps=1, **options
+    )
+    assert again.distance == pytest.approx(first.distance, rel=1e-9)
+    np.testing.assert_allclose(again.bath.levels, first.bath.levels, atol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_complex", [False, True])
+def test_several_orbitals_start_from_a_given_bath(is_complex):
+    hidden = hidden_bath(4, 2, is_complex=is_complex)
+    options = {"starts": hidden, "num_steps": 1}
+    fit = fit_bath(FREQUENCIES, hidden.hybridization(Z), 4, **options)
+    assert fit.max_error < 1e-13
+
+
+def test_given_starts_all_lead_to_the_best_bath():
+    levels = jnp.array([[-1.0, 0.2, 0.7], [-0.2, 0.3, 2.0]])
+    starts = Bath(levels, 0.5 * jnp.ones((2, 3)))
+    fit = fit_bath(FREQUENCIES, SEMICIRCLE, 3, starts=starts)
+    random = fit_bath(FREQUENCIES, SEMICIRCLE, 3)
+    assert fit.starts_at_best == fit.distances.size == 2
+    assert fit.distance == pytest.approx(random.distance, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("starts", "options", "words"),
+    [
+        (start(4), {}, "starts with levels"),
+        (start(3, num_orbitals=2), {}, "starts with levels"),
+        (start(3, num_starts=0), {}, "starts with levels"),
+        (Bath(jnp.zeros(3), jnp.zeros(2)), {}, "starts with levels"),
+        (start(3, levels=[0.0, jnp.nan, 1.0]), {}, "starts that are finite"),
+        (Bath(jnp.ones(3, complex), jnp.ones(3)), {}, "real levels"),
+        (
+            start(3, levels=[-1.0, 0.1, 0.8]),
+            {"particle_hole_symmetric": True},
+            "levels in pairs",
+        ),
+    ],
+)
+def test_refuses_starts_of_another_form(starts, options, words):
+    with pytest.raises(ValueError, match=f"Expected.*{words}"):
+        fit_bath(FREQUENCIES, SEMICIRCLE, 3, starts=starts, **options)
+
+
+@pytest.mark.slow
+def test_levenberg_marquardt_divides_its_starts_over_devices():
+    options = {"optimizer": "levenberg_marquardt", "num_starts": 3}
+    devices = ShardedCommunicator(jax.devices())
+    fit = fit_bath(FREQUENCIES, SEMICIRCLE, 3, communicator=devices, **options)
+    alone = fit_bath(FREQUENCIES, SEMICIRCLE, 3, **options)
+    np.testing.assert_array_equal(fit.distances, alone.distances)
+
+
+def test_float32_is_as_good_as_its_rounding():
+    with jax.enable_x64(False):
+        fit = fit_bath(FREQUENCIES, SEMICIRCLE, 4)
+    assert fit.bath.levels.dtype == np.float32
+    assert fit.starts_at_best == 20
+    assert fit.max_error == pytest.approx(1.2988e-3, rel=1e-2)
+
+
 def test_second_fit_compiles_nothing(caplog):
     fit_bath(FREQUENCIES, SEMICIRCLE, 3)
     with jax.log_compiles(), caplog.at_level("WARNING"):
@@ -196,7 +295,7 @@ def test_frequencies_may_be_complex_points():
         ({"num_starts": 0}, "1 start or more"),
         ({"optimizer": "simplex"}, "an optimizer among"),
         ({"optimizer": "dogleg", "power": 1.0}, "a power of 2"),
-        ({"communicator": ShardedCommunicator(jax.devices())}, "over processes"),
+        ({"communicator": ShardedCommunicator(jax.devices())}, "over devices"),
     ],
 )
 def test_refuses_what_means_nothing(changes, words):

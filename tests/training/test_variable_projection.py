@@ -88,3 +88,20 @@ def test_optimizers_find_the_rates(name):
     result = minimize(VariableProjection(exact), POINT, stages, record_every=5)
     tolerance = 1e-9 if name == "levenberg_marquardt" else 1e-4
     np.testing.assert_allclose(result.parameters, RATES, atol=tolerance)
+
+
+def test_complex_rows_count_as_their_real_and_imaginary_parts():
+    def complex_linear(rate):
+        rows = jnp.exp(-rate * 1j * jnp.linspace(0.1, 1, 5))[:, None]
+        return rows, jnp.exp(-2j * jnp.linspace(0.1, 1, 5))
+
+    def real_linear(rate):
+        rows, side = complex_linear(rate)
+        stacked = jnp.concatenate([rows.real, rows.imag])
+        return stacked, jnp.concatenate([side.real, side.imag])
+
+    rate = jnp.array(1.3)
+    pair = VariableProjection(complex_linear), VariableProjection(real_linear)
+    np.testing.assert_allclose(*(loss(rate) for loss in pair), rtol=1e-14)
+    np.testing.assert_allclose(*(loss.triangle(rate) for loss in pair), atol=1e-14)
+    assert not jnp.iscomplexobj(pair[0].coefficients(rate))
