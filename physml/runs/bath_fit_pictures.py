@@ -102,10 +102,10 @@ def _draw_elements(
     for label, style in STYLES.items():
         axes.plot([], [], color="0.2", label=label, **style)
     axes.set_ylabel(r"$\Delta(i \omega_n)$ (energy)")
-    beside = (
-        {"loc": "upper left", "bbox_to_anchor": (1, 1)} if len(elements) > 1 else {}
-    )
-    axes.legend(fontsize="small", **beside)
+    place: dict[str, Any] = dict(loc="best")
+    if len(elements) > 1:  # beside the panel, where it hides nothing
+        place = dict(loc="upper left", bbox_to_anchor=(1, 1))
+    axes.legend(fontsize="small", **place)
 
 
 def draw_spectrum(path: Path, target: BathTarget, bath: Bath) -> None:
