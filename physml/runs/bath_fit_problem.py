@@ -229,9 +229,11 @@ def _sum_rule(c: BathFitConfiguration, target: BathTarget) -> float | np.ndarray
 
 
 def _rows(records: tuple[Records, ...]) -> list[dict[str, Any]]:
-    """Return a line for each record of each start."""
-    return [
+    """Return a line for each record of each start, by steps."""
+    rows = [
         {"step": int(step), "start": start, "loss": float(loss)}
         for start, own in enumerate(records)
         for step, loss in zip(own.step, own.value, strict=True)
+        if np.isfinite(loss)  # of a start that fails others have lines
     ]
+    return sorted(rows, key=lambda row: row["step"])

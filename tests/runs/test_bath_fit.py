@@ -1,12 +1,18 @@
 """Bath fits from their command line: the hidden bath, files, resuming, bad input."""
 
+import json
+
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from command_lines import result_of, run
 
 from physml.dynamical_mean_field import matsubara_frequencies
+from physml.runs.bath_fit_target import discrete_target, semicircle_target
 from physml.training.checkpoint import read_manifest
 
+FREQUENCIES = matsubara_frequencies(20.0, 6)
 QUICK = ("--sites", 2, "--starts", 2, "--frequencies", 12)
 
 
@@ -36,6 +42,18 @@ def test_resumes_from_the_checkpoint_with_the_same_result(tmp_path):
     assert run("bath_fit", *options, "--resume") == 0
     assert result_of(tmp_path)["levels"] == result["levels"]
     assert (tmp_path / "records.jsonl").read_text() == records
+
+
+def test_spectrum_that_was_fitted_is_known_on_the_real_axis():
+    energies = jnp.linspace(-0.9, 0.9, 7)
+    semicircle = semicircle_target(FREQUENCIES)
+    density = -semicircle.function(energies + 1e-12j).imag / np.pi
+    np.testing.assert_allclose(density, 2 / np.pi * np.sqrt(1 - energies**2), 1e-10)
+    two = discrete_target(FREQUENCIES, 3, 2, jax.random.key(0))
+    assert two.hybridization.shape == (6, 2, 2)
+    for target in (semicircle, two):
+        known = target.function(1j * jnp.asarray(FREQUENCIES))
+        np.testing.assert_array_equal(known, target.hybridization)
 
 
 ORBITALS = ("--target", "discrete", "--hidden-sites", 3, "--orbitals", 2)
@@ -101,6 +119,11 @@ def test_time_limit_leaves_a_checkpoint_to_go_on_from(tmp_path, capsys):
     whole, resumed = result_of(tmp_path / "whole"), result_of(tmp_path)
     assert whole["levels"] == resumed["levels"]
     assert whole["distances"] == resumed["distances"]
+    records = (tmp_path / "records.jsonl").read_text()
+    assert records == (tmp_path / "whole" / "records.jsonl").read_text()
+    rows = [json.loads(line) for line in records.splitlines()]
+    places = [(row["task"] == "couplings", row["step"], row["start"]) for row in rows]
+    assert places == sorted(places)  # however the steps are cut into pieces
 
 
 def test_reads_a_file_and_a_single_site_at_zero(tmp_path):
@@ -144,7 +167,6 @@ def test_bad_input_is_one_sentence_and_writes_nothing(options, words, tmp_path, 
     require_one_sentence(options, words, tmp_path, capsys)
 
 
-FREQUENCIES = matsubara_frequencies(20.0, 6)
 DELTA = 1 / (1j * FREQUENCIES - 0.3)
 SOUND = {"frequencies": FREQUENCIES, "hybridization": DELTA}
 
