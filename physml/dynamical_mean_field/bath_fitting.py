@@ -118,8 +118,9 @@ def fit_bath(
     -------
     BathFit
         The best bath of all starts. Its couplings are real unless Delta is not
-        symmetric, and have an axis of orbitals if Delta has. The search is not
-        differentiable; `Bath.hybridization` is.
+        symmetric, and have an axis of orbitals if Delta has; of each site the first
+        that is half the largest or more is positive, as its phase is free. The search
+        is not differentiable; `Bath.hybridization` is.
 
     Raises
     ------
@@ -187,11 +188,8 @@ def assess_fit(problem: BathProblem, ends: BathParameters) -> BathFit:
     limit = (1 + SAME_DISTANCE) * distances[best] + rounding
     starts_at_best = int((distances <= limit).sum())
     bath = problem.bath(jax.tree.map(lambda leaf: leaf[best], ends))
-    couplings = bath.couplings
-    if couplings.shape[1] == 1:
-        couplings = jnp.abs(couplings)
     order = jnp.argsort(bath.levels)
-    bath = Bath(bath.levels[order], couplings[order])
+    bath = Bath(bath.levels[order], _with_signs(bath.couplings)[order])
     return BathFit(
         bath,
         float(distances[best]),
@@ -200,6 +198,17 @@ def assess_fit(problem: BathProblem, ends: BathParameters) -> BathFit:
         starts_at_best,
         (*_suspicious_sites(bath), *_few_starts(starts_at_best, distances.size)),
     )
+
+
+def _with_signs(couplings: jax.Array) -> jax.Array:
+    """Turn the free phase of each site so that its first large coupling is positive.
+
+    Large is half of the largest or more, so that rounding does not choose.
+    """
+    sizes = jnp.abs(couplings)  # (num_sites, num_orbitals)
+    is_large = 2 * sizes >= jnp.max(sizes, axis=1, keepdims=True)
+    first = jnp.argmax(is_large, axis=1, keepdims=True)
+    return couplings * jnp.sign(jnp.take_along_axis(couplings, first, 1)).conj()
 
 
 @jax.jit

@@ -12,7 +12,7 @@ Units: z, Delta, mu are energies, G0 is an inverse energy.
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -148,6 +148,15 @@ def bath_problem(
     real = default_float_dtype()
     complex_dtype = np.result_type(real, np.complex64)
     values = _weights(weights, z)
+    _require_sizes(
+        {
+            "frequencies": z,
+            "a hybridization": given,
+            "weights": values,
+            "z + mu": z + chemical_potential,
+            "a sum rule": 1.0 if sum_rule is None else sum_rule,
+        }
+    )
     return BathProblem(
         jnp.asarray(z, complex_dtype),
         jnp.asarray(matrices, complex_dtype),
@@ -182,6 +191,20 @@ def _require_points(z: np.ndarray, hybridization: np.ndarray) -> None:
             "one with NaN or infinity, or zero everywhere",
             "look at the data",
         )
+
+
+def _require_sizes(arrays: dict[str, Any]) -> None:
+    """Refuse what the fourth powers of the Weiss field's weights can't hold."""
+    limits = np.finfo(default_float_dtype())
+    smallest, largest = float(limits.tiny) ** 0.25, float(limits.max) ** 0.25
+    for what, array in arrays.items():
+        size = float(np.abs(array).max())
+        if not smallest < size < largest:
+            raise expected(
+                f"{what} from {smallest:.0e} to {largest:.0e} in size",
+                f"{size:.1e}",
+                "choose another unit",
+            )
 
 
 def _form(

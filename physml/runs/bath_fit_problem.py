@@ -1,19 +1,15 @@
 """The fit of a bath: its options, what is fitted, and the two tasks of the run."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import tyro
 
-from physml.dynamical_mean_field.bath import (
-    Bath,
-    matsubara_frequencies,
-    semicircular_greens_function,
-)
+from physml.dynamical_mean_field.bath import matsubara_frequencies
 from physml.dynamical_mean_field.bath_form import BathParameters
 from physml.dynamical_mean_field.bath_problem import (
     BathProblem,
@@ -24,6 +20,12 @@ from physml.dynamical_mean_field.bath_problem import (
 from physml.dynamical_mean_field.bath_search import BathSearch, FitterName, bath_search
 from physml.failures import expected
 from physml.parallel import SERIAL, Communicator
+from physml.runs.bath_fit_target import (
+    BathTarget,
+    discrete_target,
+    read_target,
+    semicircle_target,
+)
 from physml.runs.run import RunConfiguration
 from physml.runs.tasks import Observe, Results, TasksComputation
 from physml.training.compiled_loop import TrainingState, state_template
@@ -31,16 +33,16 @@ from physml.training.driver import TrainingSnapshot
 from physml.training.records import Records
 
 LEVELS, COUPLINGS = "levels", "couplings"
-ODD = 1e-6  # how far from odd beta w / pi may be, relative to itself
 
 
 @dataclass(frozen=True, kw_only=True)
 class BathFitConfiguration(RunConfiguration):
-    """Options of the fit of a bath of one orbital; energies in any one unit."""
+    """Options of the fit of a bath; energies in any one unit."""
 
     target: str = "semicircle"
     """semicircle: that of half bandwidth 1; discrete: a random bath of --hidden-sites;
-    or an npz file with arrays `frequencies` and `hybridization`."""
+    or an npz file with arrays `frequencies` and `hybridization`, the latter of one
+    number or one matrix of orbitals for each frequency."""
     sites: int = 6
     """Levels of the bath."""
     beta: float = 20.0
@@ -49,8 +51,11 @@ class BathFitConfiguration(RunConfiguration):
     """Positive Matsubara frequencies of semicircle and discrete."""
     hidden_sites: int = 4
     """Of the discrete bath, whose levels lie in [-1, 1]."""
-    weight: WeightName = "one"
-    """one; inverse_number: 1/n, n = 1, 2, ...; inverse_frequency: 1/w."""
+    orbitals: int = 1
+    """That the discrete bath couples to."""
+    weight: WeightName | Literal["file"] = "one"
+    """one; inverse_number: 1/n, n = 1, 2, ...; inverse_frequency: 1/w; file: the array
+    `weights` of the npz file."""
     fitted: FittedName = "hybridization"
     """Or the Weiss field 1 / (z + mu - Delta)."""
     chemical_potential: float = 0.0
@@ -59,8 +64,9 @@ class BathFitConfiguration(RunConfiguration):
     """Of deviations in the distance, 1 or more."""
     symmetric: bool = False
     """Levels in pairs +-e with equal couplings."""
-    sum_rule: float | None = None
-    """What the squared couplings shall add up to, an energy^2. By default free."""
+    sum_rule: float | Literal["file"] | None = None
+    """What the squared couplings shall add up to, an energy^2; file: the array
+    `sum_rule` of the npz file, a matrix for several orbitals. By default free."""
     starts: int = 20
     """Random starts; the first by AAA."""
     relocations: int = 10
@@ -69,20 +75,13 @@ class BathFitConfiguration(RunConfiguration):
     """By default dogleg for power 2, else lbfgs."""
     steps: int = 500
     """Of the optimizer, at most."""
+    target_sha256: tyro.conf.Suppress[str | None] = None
+    """Of the file, so that no run resumes with another; the run looks it up."""
 
     @classmethod
     def quick_defaults(cls) -> Self:
         """Return the defaults that --quick stands for."""
         return cls(sites=3, starts=4, quick=True)
-
-
-@dataclass(frozen=True)
-class BathTarget:
-    """A hybridization at Matsubara frequencies, and the bath that it came from."""
-
-    frequencies: np.ndarray  # (num_points,)
-    hybridization: np.ndarray  # (num_points,)
-    hidden: Bath | None = None
 
 
 @dataclass(frozen=True)
@@ -109,7 +108,8 @@ class BathTask:
         snapshot = None if state is None else TrainingSnapshot(0, state)
         options = {"observer": watch, "snapshot": snapshot}
         if self.name == LEVELS:
-            if not self.search.problem.form.num_levels:  # a single one, at zero
+            form = self.search.problem.form
+            if form.num_orbitals > 1 or not form.num_levels:  # nothing to minimize
                 observe(None, [{"step": 1}])
             return self.search.fit_levels(**options)
         return self.search.fit_couplings(results[LEVELS], **options)
@@ -130,7 +130,8 @@ class BathTask:
         dtype = self.search.problem.weights.dtype
 
         def zeros() -> BathParameters:
-            couplings = (number, form.num_couplings, form.num_orbitals, 1)
+            parts = 2 if form.is_complex else 1
+            couplings = (number, form.num_couplings, form.num_orbitals, parts)
             levels = jnp.zeros((number, form.num_levels), dtype)
             return BathParameters(levels, jnp.zeros(couplings, dtype))
 
@@ -153,12 +154,12 @@ def bath_fit_problem(
         target.frequencies,
         target.hybridization,
         c.sites,
-        weights=c.weight,
+        weights=_weights(c, target),
         fitted=c.fitted,
         chemical_potential=c.chemical_potential,
         power=c.power,
         particle_hole_symmetric=c.symmetric,
-        sum_rule=c.sum_rule,
+        sum_rule=_sum_rule(c, target),
     )
     return target, problem
 
@@ -184,78 +185,55 @@ def bath_fit_computation(
 
 
 def _target(configuration: BathFitConfiguration) -> BathTarget:
+    """Make or read what is fitted."""
     c = configuration
-    makers: dict[str, Callable[[jax.Array], tuple[jax.Array, Bath | None]]] = {
-        "semicircle": lambda z: (semicircular_greens_function(z), None),
-        "discrete": lambda z: _discrete(c, z),
-    }
+    if c.orbitals != 1 and c.target != "discrete":
+        raise expected(
+            "--orbitals with --target discrete",
+            f"--orbitals {c.orbitals} with {c.target}",
+            "leave it out, as a file has its own number",
+        )
     frequencies = matsubara_frequencies(c.beta, c.frequencies)
-    if c.target not in makers:
-        return _read(Path(c.target), c.beta)
-    hybridization, hidden = makers[c.target](1j * jnp.asarray(frequencies))
-    return BathTarget(frequencies, np.asarray(hybridization), hidden)
+    if c.target == "semicircle":
+        return semicircle_target(frequencies)
+    if c.target == "discrete":
+        key = jax.random.fold_in(jax.random.key(c.seed), 1)
+        return discrete_target(frequencies, c.hidden_sites, c.orbitals, key)
+    return read_target(Path(c.target), c.beta)
 
 
-def _discrete(
-    configuration: BathFitConfiguration, z: jax.Array
-) -> tuple[jax.Array, Bath]:
-    """Return a random bath, one level in each part of [-1, 1], and what it gives."""
-    number = configuration.hidden_sites
-    if number < 1:
-        raise expected("1 hidden site or more", number, "raise --hidden-sites")
-    keys = jax.random.split(jax.random.fold_in(jax.random.key(configuration.seed), 1))
-    within = jax.random.uniform(keys[0], (number,), minval=0.2, maxval=0.8)
-    levels = 2 * (jnp.arange(number) + within) / number - 1
-    couplings = jax.random.uniform(keys[1], (number,), minval=0.2, maxval=0.6)
-    hidden = Bath(levels, couplings)
-    return hidden.hybridization(z), hidden
-
-
-def _read(path: Path, beta: float) -> BathTarget:
-    if path.suffix != ".npz" or not path.is_file():
+def _of_file(given: np.ndarray | None, name: str, configuration: Any) -> np.ndarray:
+    if given is None:
         raise expected(
-            "--target semicircle, discrete or an npz file that exists",
-            path,
-            "choose one of them",
+            f"an array `{name}` in an npz file",
+            f"none in {configuration.target}",
+            "add it to the file, or give the option another value",
         )
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in ("frequencies", "hybridization")}
-    except (KeyError, ValueError, OSError) as error:
-        raise expected(
-            f"arrays `frequencies` and `hybridization` in {path}",
-            error,
-            "write them with numpy.savez",
-        ) from None
-    target = BathTarget(**arrays)
-    _require_matsubara(target, beta)
-    return target
+    return given
 
 
-def _require_matsubara(target: BathTarget, beta: float) -> None:
-    w, hybridization = target.frequencies, target.hybridization
-    if w.ndim != 1 or w.shape != hybridization.shape or w.dtype.kind != "f":
+def _weights(c: BathFitConfiguration, target: BathTarget) -> WeightName | np.ndarray:
+    return _of_file(target.weights, "weights", c) if c.weight == "file" else c.weight
+
+
+def _sum_rule(c: BathFitConfiguration, target: BathTarget) -> float | np.ndarray | None:
+    if c.sum_rule == "file":
+        return _of_file(target.sum_rule, "sum_rule", c)
+    if c.sum_rule is not None and target.num_orbitals > 1:
         raise expected(
-            "real frequencies and as many values of one orbital",
-            f"{w.dtype} of shape {w.shape} and shape {hybridization.shape}",
-            "mend the file",
+            "a matrix as the sum rule of several orbitals",
+            c.sum_rule,
+            "put it into the file as `sum_rule`, and give --sum-rule file",
         )
-    numbers = w * beta / np.pi
-    odd = 2 * np.round((numbers - 1) / 2) + 1
-    is_matsubara = np.abs(numbers - odd) <= ODD * np.abs(odd)  # False for NaN
-    if not is_matsubara.all() or not (w > 0).all():
-        wrong = w[~(is_matsubara & (w > 0))][0]
-        raise expected(
-            f"positive Matsubara frequencies (2n + 1) pi / beta for --beta {beta:g}",
-            wrong,
-            "give the beta of the file",
-        )
+    return c.sum_rule
 
 
 def _rows(records: tuple[Records, ...]) -> list[dict[str, Any]]:
-    """Return a line for each record of each start."""
-    return [
+    """Return a line for each record of each start, by steps."""
+    rows = [
         {"step": int(step), "start": start, "loss": float(loss)}
         for start, own in enumerate(records)
         for step, loss in zip(own.step, own.value, strict=True)
+        if np.isfinite(loss)  # of a start that fails others have lines
     ]
+    return sorted(rows, key=lambda row: row["step"])

@@ -38,11 +38,22 @@ SPINS = (
     *("--sweeps", "32", "--proposals", "16", "--trajectories", "2"),
 )
 ALL["spins"] = SPINS
+# More ranks than starts; Lineax does not run over devices.
+BATH = ("experiments/bath_fit.py", "--quick", "--starts", "2")
+MOTT = ("experiments/mott_transition.py", "--sites", "3", "--frequencies", "32")
+MOTT += ("--interactions", "2")
+ON_RANKS = ALL | {"bath": BATH, "mott": MOTT}
 
 
 def numbers_of(folder):
     """Return what a run found: energies, couplings, potentials, a map, or means."""
     result = result_of(folder)
+    if "starts_at_best" in result:
+        return [*result["levels"], *result["couplings"], *result["distances"]]
+    if "insulator" in result:
+        names = ("quasiparticle_weight", "double_occupancy")
+        rows = result["metal"] + result["insulator"]
+        return [row[name] for row in rows for name in names]
     if "metropolis" in result:
         return [
             value
@@ -103,19 +114,24 @@ def alone(tmp_path_factory):
 @pytest.mark.timeout(800)
 @pytest.mark.parametrize(
     ("num_ranks", "names"),
-    [(1, ["levels"]), (2, ["levels", "map", "spins"]), (3, [*ALL])],
+    [
+        (1, ["levels"]),
+        (2, ["levels", "map", "spins"]),
+        (3, [*ALL]),
+        (3, ["bath", "mott"]),
+    ],
 )
 def test_ranks_find_what_one_process_finds(
     run_ranks, alone, tmp_path, num_ranks, names
 ):
     folders = [tmp_path / name for name in names]
-    command = one_by_one([ALL[n] for n in names], folders, "--threads", "1")
+    command = one_by_one([ON_RANKS[n] for n in names], folders, "--threads", "1")
     done = run_ranks(num_ranks, *command, timeout=380)
     assert done.returncode == 0, done.stdout
     assert done.stdout.count("Results and pictures are in") == len(names)
     assert done.stdout.count("Writing to") == len(names)
     for name, folder in zip(names, folders, strict=True):
-        assert numbers_of(folder) == close_to(alone, ALL[name])
+        assert numbers_of(folder) == close_to(alone, ON_RANKS[name])
         ranks = result_of(folder)["ranks"]
         assert (ranks["number"], ranks["threads"]) == (num_ranks, 1)
 
@@ -130,6 +146,15 @@ def test_devices_find_what_one_process_finds(run_python, alone, tmp_path):
         assert numbers_of(folder) == close_to(alone, options)
         ranks = result_of(folder)["ranks"]
         assert (ranks["communicator"], ranks["number"]) == ("sharded", 2)
+
+
+def test_a_bath_over_devices_is_refused(run_python, tmp_path):
+    out = tmp_path / "never"
+    done = run_python(*BATH, "--devices", "2", "--out", str(out))
+    assert done.returncode == 2, done.stdout
+    assert done.stdout.startswith("Expected starts divided over processes")
+    assert done.stdout.count("\n") == 1
+    assert not out.exists()
 
 
 def wait_for(condition, seconds=100):
