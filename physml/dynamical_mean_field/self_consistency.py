@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from physml.dynamical_mean_field.bath import Bath, semicircular_greens_function
-from physml.dynamical_mean_field.bath_form import BathForm, BathParameters
+from physml.dynamical_mean_field.bath_form import BathForm
 from physml.dynamical_mean_field.bath_problem import BathProblem
 from physml.dynamical_mean_field.impurity import half_filled_impurity
 from physml.dynamical_mean_field.impurity_solver import random_states, solve_impurity
@@ -67,7 +67,7 @@ class MeanField(NamedTuple):
     """
 
     hybridization: jax.Array  # Im Delta, (num_frequencies,), as all functions
-    bath_parameters: BathParameters
+    bath: Bath  # levels ascending, symmetric about zero
     states: jax.Array  # the impurity's ground state, as `solve_impurity` has it
     greens_function: jax.Array  # Im G of the impurity
     self_energy: jax.Array  # Im Sigma
@@ -76,13 +76,6 @@ class MeanField(NamedTuple):
     change: jax.Array  # the largest of |D^2 G / 4 - Delta|, an energy
     impurity_converged: jax.Array
     num_iterations: jax.Array
-
-    @property
-    def bath(self) -> Bath:
-        """All sites of the bath, levels ascending."""
-        bath = _form(self.bath_parameters).bath(self.bath_parameters, None)
-        order = jnp.argsort(bath.levels)
-        return Bath(bath.levels[order], jnp.abs(bath.couplings[order, 0]))
 
     def quasiparticle_weight(self, lattice: BetheLattice) -> jax.Array:
         r"""Return :math:`Z = [1 - \mathrm{Im} \Sigma(i\omega_0) / \omega_0]^{-1}`."""
@@ -102,10 +95,9 @@ def metallic_start(lattice: BetheLattice, num_sites: int) -> MeanField:
     """Return Delta without interaction, and the end of a chain of sites as its bath."""
     d = lattice.half_bandwidth
     greens_function = semicircular_greens_function(lattice.z / d).imag / d
-    k = np.arange(1, (num_sites + 1) // 2 + 1) * np.pi / (num_sites + 1)
-    levels = d * np.cos(k[: num_sites // 2])
+    k = np.arange(1, num_sites + 1) * np.pi / (num_sites + 1)
     couplings = d * np.sin(k) / np.sqrt(2 * (num_sites + 1))
-    return _start(lattice, greens_function, levels, couplings)
+    return _start(lattice, greens_function, Bath(-d * np.cos(k), couplings))
 
 
 def insulating_start(lattice: BetheLattice, num_sites: int) -> MeanField:
@@ -117,24 +109,19 @@ def insulating_start(lattice: BetheLattice, num_sites: int) -> MeanField:
     omega = lattice.frequencies
     num_pairs = num_sites // 2
     k = np.arange(1, num_pairs + 1) * np.pi / (num_pairs + 1)
-    levels = u * (2 + np.cos(k)) / 4
+    upper = u * (2 - np.cos(k)) / 4
     couplings = d * np.sin(k) / (2 * np.sqrt(num_pairs + 1))
-    return _start(lattice, -1 / (omega + u**2 / (4 * omega)), levels, couplings)
+    bath = Bath(jnp.concatenate([-upper[::-1], upper]), np.tile(couplings, 2))
+    return _start(lattice, -1 / (omega + u**2 / (4 * omega)), bath)
 
 
-def _start(
-    lattice: BetheLattice,
-    greens_function: jax.Array,
-    levels: jax.Array,
-    couplings: jax.Array,
-) -> MeanField:
+def _start(lattice: BetheLattice, greens_function: jax.Array, bath: Bath) -> MeanField:
     hybridization = lattice.half_bandwidth**2 / 4 * greens_function
     unknown = jnp.full_like(hybridization[0], jnp.inf)
-    num_orbitals = len(levels) + len(couplings) + 1
     return MeanField(
         hybridization=hybridization,
-        bath_parameters=BathParameters(levels, couplings[:, None, None]),
-        states=random_states(num_orbitals, 1),
+        bath=jax.tree.map(jnp.asarray, bath),
+        states=random_states(bath.num_sites + 1, 1),
         greens_function=greens_function,
         self_energy=jnp.zeros_like(hybridization),
         double_occupancy=jnp.full_like(unknown, 0.25),
@@ -205,11 +192,7 @@ def _iterate(
 def _step(
     lattice: BetheLattice, mixing: float | jax.Array, state: MeanField
 ) -> MeanField:
-    problem = _bath_problem(lattice, state)
-    state = state._replace(
-        bath_parameters=follow_minimum(problem, state.bath_parameters)
-    )
-    bath = state.bath
+    bath = _fitted_bath(lattice, state)
     impurity = half_filled_impurity(lattice.interaction, bath)
     solution = solve_impurity(
         impurity, lattice.z, num_electrons=bath.num_sites + 1, states=state.states
@@ -219,7 +202,7 @@ def _step(
     error = bath.hybridization(lattice.z).imag - state.hybridization
     return MeanField(
         hybridization=state.hybridization + mixing * change,
-        bath_parameters=state.bath_parameters,
+        bath=bath,
         states=solution.states,
         greens_function=greens_function,
         self_energy=impurity.self_energy(lattice.z, solution.greens_function).imag,
@@ -231,24 +214,28 @@ def _step(
     )
 
 
-def _bath_problem(lattice: BetheLattice, state: MeanField) -> BathProblem:
+def _fitted_bath(lattice: BetheLattice, state: MeanField) -> Bath:
+    """Return the bath of least distance from Delta, near to the one before."""
     delta = jax.lax.complex(jnp.zeros_like(state.hybridization), state.hybridization)
     weights = 1 / lattice.frequencies
-    return BathProblem(
+    form = BathForm(state.bath.num_sites, is_symmetric=True)
+    problem = BathProblem(
         z=lattice.z,
         hybridization=delta[:, None, None],
         weights=weights / jnp.sum(weights),
         chemical_potential=jnp.zeros_like(weights[0]),
         sum_rule=None,
-        form=_form(state.bath_parameters),
+        form=form,
         fitted="hybridization",
         power=2.0,
     )
-
-
-def _form(parameters: BathParameters) -> BathForm:
-    num_sites = len(parameters.levels) + len(parameters.couplings)
-    return BathForm(num_sites, is_symmetric=True)
+    sites = jax.tree.map(lambda x: x[form.num_levels :], state.bath)  # at 0 and above
+    pairs_first = jax.tree.map(lambda x: jnp.roll(x, -form.num_zeros), sites)
+    levels, couplings = pairs_first.levels[: form.num_levels], pairs_first.couplings
+    start = form.parameters(levels, couplings[:, None])
+    bath = problem.bath(follow_minimum(problem, start))
+    order = jnp.argsort(bath.levels)
+    return Bath(bath.levels[order], jnp.abs(bath.couplings[order, 0]))
 
 
 def spectral_function(
