@@ -96,8 +96,8 @@ def solve_impurity(
     Raises
     ------
     ValueError
-        For a bath of several orbitals, real z, an impossible number of electrons, or
-        numbers that are not finite.
+        For a bath of several orbitals, real z, an impossible number of electrons,
+        states of another shape, or numbers that are not finite.
     RunFailure
         If ground state or Green's function have not converged.
 
@@ -117,6 +117,7 @@ def solve_impurity(
         _require_off_axis(np.asarray(z))
     if states is None:
         states = random_states(impurity.num_orbitals, len(sectors))
+    _require_states(states, (len(sectors), width(impurity.num_orbitals) ** 2))
     solution = _solve(impurity, z, states, sectors, tolerance)
     if not is_traced(solution) and not solution.converged:
         raise RunFailure(
@@ -126,6 +127,12 @@ def solve_impurity(
             "away from the real axis."
         )
     return solution
+
+
+def _require_states(states: jax.Array, shape: tuple[int, int]) -> None:
+    if jnp.shape(states) != shape:
+        cure = "take those of an impurity with as many sites and electrons"
+        raise expected(f"states of shape {shape}", jnp.shape(states), cure)
 
 
 def random_states(num_orbitals: int, num_sectors: int) -> jax.Array:

@@ -103,6 +103,22 @@ def test_the_quasiparticle_weight_falls_to_zero_near_3():
     assert 2.85 < end < 3.1
 
 
+def test_a_peak_below_the_first_frequency_makes_no_metal():
+    for interaction, is_metallic in ((2.8, True), (3.2, False)):
+        model = lattice(interaction)
+        state = iterate(model, metallic_start(model, 3))
+        assert state.change < 1e-6
+        assert bool(state.is_metallic(model)) is is_metallic
+        assert (weight(state) > OMEGA[0]) == is_metallic
+
+
+@pytest.mark.slow
+def test_with_interaction_the_change_falls_with_the_sites():
+    one, three, five = (float(weight(metal(2.0, n))) for n in (1, 3, 5))
+    assert abs(five - three) < abs(three - one) / 2
+    assert 0.25 < five < 0.32  # at T = 0 published figures lie between these
+
+
 def test_strong_coupling_approaches_the_atom():
     errors = []
     for interaction in (10.0, 20.0):
