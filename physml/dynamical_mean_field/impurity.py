@@ -25,7 +25,12 @@ import numpy as np
 
 from physml.dynamical_mean_field.bath import Bath
 from physml.failures import expected
-from physml.operators.fock_space import annihilators, occupations, second_quantized
+from physml.operators.fock_space import (
+    annihilators,
+    determinants,
+    occupations,
+    second_quantized,
+)
 from physml.operators.kronecker_sum import KroneckerSum
 from physml.pytrees import register_dataclass
 from physml.tracing import is_traced
@@ -81,8 +86,9 @@ def half_filled_impurity(interaction: jax.Array, bath: Bath) -> AndersonImpurity
 
 
 def require_impurity(impurity: AndersonImpurity) -> None:
-    """Refuse a bath of several orbitals, and numbers that are not finite."""
+    """Refuse a bath of several orbitals or too many sites, and what is not finite."""
     couplings = impurity.bath.couplings
+    determinants(impurity.num_orbitals)  # raises for too many
     if jnp.ndim(couplings) != 1:
         raise expected(
             "a bath of one orbital, couplings of shape (num_sites,)",

@@ -30,6 +30,8 @@ from physml.dynamical_mean_field.impurity import (
 )
 from physml.failures import RunFailure, expected
 from physml.greens_functions.greens_function import greens_function
+from physml.operators.fock_space import width
+from physml.precision import default_float_dtype
 from physml.solvers.lowest_state import LowestState, lowest_state
 from physml.tracing import is_traced
 
@@ -44,6 +46,7 @@ class ImpuritySolution(NamedTuple):
     occupation: jax.Array  # <n_up + n_down> of the impurity, ()
     double_occupancy: jax.Array  # <n_up n_down>, ()
     sector_weights: jax.Array  # of each number of electrons searched, sum 1
+    states: jax.Array  # the lowest of each, (num_sectors, width^2): starts for others
     residual_norm: jax.Array  # the largest of |H psi - E psi|, an energy, ()
     relative_residual: jax.Array  # the largest of those of G, ()
     converged: jax.Array  # ()
@@ -64,7 +67,8 @@ def solve_impurity(
     z: Any,
     *,
     num_electrons: int | None = None,
-    tolerance: float = 1e-10,
+    states: jax.Array | None = None,
+    tolerance: float = 1e-8,
 ) -> ImpuritySolution:
     """Return the ground state of an impurity and its Green's function at zero T.
 
@@ -77,6 +81,9 @@ def solve_impurity(
     num_electrons
         In impurity and bath; by default all numbers are searched. In a bath that is
         symmetric about zero and epsilon_d = -U / 2, U >= 0, num_sites + 1 is right.
+    states
+        Where the search starts: those of a similar impurity, which save most of the
+        work if no level has crossed the lowest. By default random ones.
     tolerance
         Of the relative residual of each term of G, which errs by about its square.
 
@@ -89,8 +96,8 @@ def solve_impurity(
     Raises
     ------
     ValueError
-        For a bath of several orbitals, real z, an impossible number of electrons, or
-        numbers that are not finite.
+        For a bath of several orbitals, real z, an impossible number of electrons,
+        states of another shape, or numbers that are not finite.
     RunFailure
         If ground state or Green's function have not converged.
 
@@ -108,7 +115,10 @@ def solve_impurity(
     require_impurity(impurity)
     if not is_traced(z):
         _require_off_axis(np.asarray(z))
-    solution = _solve(impurity, z, sectors, tolerance)
+    if states is None:
+        states = random_states(impurity.num_orbitals, len(sectors))
+    _require_states(states, (len(sectors), width(impurity.num_orbitals) ** 2))
+    solution = _solve(impurity, z, states, sectors, tolerance)
     if not is_traced(solution) and not solution.converged:
         raise RunFailure(
             "The impurity has not converged: its ground state has a residual of "
@@ -117,6 +127,19 @@ def solve_impurity(
             "away from the real axis."
         )
     return solution
+
+
+def _require_states(states: jax.Array, shape: tuple[int, int]) -> None:
+    if jnp.shape(states) != shape:
+        cure = "take those of an impurity with as many sites and electrons"
+        raise expected(f"states of shape {shape}", jnp.shape(states), cure)
+
+
+def random_states(num_orbitals: int, num_sectors: int) -> jax.Array:
+    """Return `states` that have a part of every other one, always the same."""
+    size = width(num_orbitals) ** 2
+    state = np.random.default_rng(0).standard_normal(size)
+    return jnp.asarray(np.tile(state, (num_sectors, 1)), default_float_dtype())
 
 
 def _require_off_axis(z: np.ndarray) -> None:
@@ -138,17 +161,19 @@ def _sectors(num_orbitals: int, num_electrons: int | None) -> tuple[int, ...]:
     return (num_electrons,)
 
 
-@partial(jax.jit, static_argnums=(2, 3))
+@partial(jax.jit, static_argnums=(3, 4))
 def _solve(
     impurity: AndersonImpurity,
     z: jax.Array,
+    states: jax.Array,
     electrons: tuple[int, ...],
     tolerance: float,
 ) -> ImpuritySolution:
     sectors = sectors_of(impurity)
     total = jnp.asarray(electrons)
     spins = jnp.stack([(total + 1) // 2, total // 2], axis=1)  # up, down
-    lowest = jax.lax.map(partial(_lowest_of_sector, sectors), spins)
+    search = partial(_lowest_of_sector, sectors)
+    lowest = jax.lax.map(lambda case: search(*case), (spins, states))
     weights = _weights(lowest.energy, total)
     terms = _unless_zero(partial(_terms, sectors, z, tolerance))
     found = jax.lax.map(terms, (weights, spins, lowest.vector, lowest.energy))
@@ -160,16 +185,20 @@ def _solve(
         occupation=mean.occupation,
         double_occupancy=mean.double_occupancy,
         sector_weights=weights,
+        states=lowest.vector,
         residual_norm=jnp.max(lowest.residual_norm),
         relative_residual=jnp.max(found.relative_residual),
         converged=jnp.all(lowest.is_converged) & jnp.all(found.converged),
     )
 
 
-def _lowest_of_sector(sectors: Sectors, spins: jax.Array) -> LowestState:
-    states = sectors.states(*spins).ravel()
-    start = jax.random.normal(jax.random.key(0), states.shape, states.dtype)
-    return lowest_state(sectors.hamiltonian(*spins), start * states)
+def _lowest_of_sector(
+    sectors: Sectors, spins: jax.Array, start: jax.Array
+) -> LowestState:
+    exists = sectors.states(*spins).ravel()
+    return lowest_state(
+        sectors.hamiltonian(*spins), start.astype(exists.dtype) * exists
+    )
 
 
 def _weights(energies: jax.Array, num_electrons: jax.Array) -> jax.Array:

@@ -5,10 +5,11 @@ impurity's own Green's function again. With half bandwidth D
 
 .. math:: \Delta(i\omega) = \frac{D^2}{4} G(i\omega) .
 
-Each iteration fits a bath of a few sites to Delta (`symmetric_fit`), diagonalizes the
-impurity (`impurity_solver`), and moves Delta towards D^2 G / 4. At half filling all
-functions of i omega are imaginary: real arrays hold their imaginary parts. T = 0; the
-frequencies, (2n + 1) pi / beta with a fictitious beta, are where the bath is fitted.
+Each iteration fits a bath of a few sites to Delta, with weights 1 / omega
+(`nearby_minimum`), diagonalizes the impurity (`impurity_solver`), and moves Delta
+towards D^2 G / 4. At half filling all functions of i omega are imaginary: real arrays
+hold their imaginary parts. T = 0; the frequencies, (2n + 1) pi / beta with a fictitious
+beta, are where the bath is fitted, and what lies below the first is not resolved.
 
 Source: A. Georges, G. Kotliar, W. Krauth, M. J. Rozenberg, Rev. Mod. Phys. 68, 13
 (1996), https://doi.org/10.1103/RevModPhys.68.13, sections VI.A.1 and VII.
@@ -20,16 +21,17 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from physml.dynamical_mean_field.bath import semicircular_greens_function
+from physml.dynamical_mean_field.bath import Bath, semicircular_greens_function
+from physml.dynamical_mean_field.bath_form import BathForm
+from physml.dynamical_mean_field.bath_problem import BathProblem
 from physml.dynamical_mean_field.impurity import half_filled_impurity
-from physml.dynamical_mean_field.impurity_solver import solve_impurity
-from physml.dynamical_mean_field.symmetric_fit import (
-    SymmetricBath,
-    best_of_starts,
-    follow_minimum,
-)
+from physml.dynamical_mean_field.impurity_solver import random_states, solve_impurity
+from physml.dynamical_mean_field.nearby_minimum import follow_minimum
 from physml.pytrees import register_dataclass
+
+SPECTRUM_TOLERANCE = 1e-6  # relative residual; G errs by about its square
 
 
 @register_dataclass
@@ -51,6 +53,11 @@ class BetheLattice:
     frequencies: jax.Array
     half_bandwidth: jax.Array
 
+    @property
+    def z(self) -> jax.Array:
+        """I omega_n, complex."""
+        return jax.lax.complex(jnp.zeros_like(self.frequencies), self.frequencies)
+
 
 class MeanField(NamedTuple):
     """Where the iteration stands: imaginary parts on all frequencies, and figures.
@@ -60,7 +67,8 @@ class MeanField(NamedTuple):
     """
 
     hybridization: jax.Array  # Im Delta, (num_frequencies,), as all functions
-    bath: SymmetricBath
+    bath: Bath  # levels ascending, symmetric about zero
+    states: jax.Array  # the impurity's ground state, as `solve_impurity` has it
     greens_function: jax.Array  # Im G of the impurity
     self_energy: jax.Array  # Im Sigma
     double_occupancy: jax.Array
@@ -69,29 +77,59 @@ class MeanField(NamedTuple):
     impurity_converged: jax.Array
     num_iterations: jax.Array
 
-    def quasiparticle_weight(self, frequencies: jax.Array) -> jax.Array:
+    def quasiparticle_weight(self, lattice: BetheLattice) -> jax.Array:
         r"""Return :math:`Z = [1 - \mathrm{Im} \Sigma(i\omega_0) / \omega_0]^{-1}`."""
-        return 1 / (1 - self.self_energy[0] / frequencies[0])
+        return 1 / (1 - self.self_energy[0] / lattice.frequencies[0])
 
-    @property
-    def is_insulating(self) -> jax.Array:
-        """Whether the self-energy grows down to omega_0, where it is no rounding."""
-        first, second = jnp.abs(self.self_energy[:2])
-        return (first > second) & (first > self.change)
+    def is_metallic(self, lattice: BetheLattice) -> jax.Array:
+        """Tell whether there are quasiparticles: a peak of width Z D above omega_0.
+
+        A narrower one would be an artefact: the bath that is to make it again is fitted
+        on frequencies that take it for a single level.
+        """
+        width = self.quasiparticle_weight(lattice) * lattice.half_bandwidth
+        return width > lattice.frequencies[0]
 
 
 def metallic_start(lattice: BetheLattice, num_sites: int) -> MeanField:
-    """Return Delta without interaction, and its bath."""
-    z = _imaginary(lattice.frequencies / lattice.half_bandwidth)
-    greens_function = semicircular_greens_function(z).imag / lattice.half_bandwidth
-    return _start(lattice, greens_function, num_sites)
+    """Return Delta without interaction, and the end of a chain of sites as its bath."""
+    d = lattice.half_bandwidth
+    greens_function = semicircular_greens_function(lattice.z / d).imag / d
+    k = np.arange(1, num_sites + 1) * np.pi / (num_sites + 1)
+    couplings = d * np.sin(k) / np.sqrt(2 * (num_sites + 1))
+    return _start(lattice, greens_function, Bath(-d * np.cos(k), couplings))
 
 
 def insulating_start(lattice: BetheLattice, num_sites: int) -> MeanField:
-    """Return Delta of an atom's G = 1 / (z - U^2 / 4z), and its bath."""
+    """Return Delta of an atom, G = 1 / (z - U^2 / 4z), and a bath about -U/2 and U/2.
+
+    U > 0, an even number of sites.
+    """
+    d, u = lattice.half_bandwidth, lattice.interaction
     omega = lattice.frequencies
-    greens_function = -1 / (omega + lattice.interaction**2 / (4 * omega))
-    return _start(lattice, greens_function, num_sites)
+    num_pairs = num_sites // 2
+    k = np.arange(1, num_pairs + 1) * np.pi / (num_pairs + 1)
+    upper = u * (2 - np.cos(k)) / 4
+    couplings = d * np.sin(k) / (2 * np.sqrt(num_pairs + 1))
+    bath = Bath(jnp.concatenate([-upper[::-1], upper]), np.tile(couplings, 2))
+    return _start(lattice, -1 / (omega + u**2 / (4 * omega)), bath)
+
+
+def _start(lattice: BetheLattice, greens_function: jax.Array, bath: Bath) -> MeanField:
+    hybridization = lattice.half_bandwidth**2 / 4 * greens_function
+    unknown = jnp.full_like(hybridization[0], jnp.inf)
+    return MeanField(
+        hybridization=hybridization,
+        bath=jax.tree.map(jnp.asarray, bath),
+        states=random_states(bath.num_sites + 1, 1),
+        greens_function=greens_function,
+        self_energy=jnp.zeros_like(hybridization),
+        double_occupancy=jnp.full_like(unknown, 0.25),
+        fit_error=unknown,
+        change=unknown,
+        impurity_converged=jnp.asarray(True),
+        num_iterations=jnp.asarray(0),
+    )
 
 
 def iterate(
@@ -130,7 +168,7 @@ def iterate(
     >>> omega = jnp.asarray(matsubara_frequencies(100.0, 128))
     >>> lattice = BetheLattice(jnp.asarray(1.0), omega, jnp.asarray(1.0))
     >>> state = iterate(lattice, metallic_start(lattice, 3))
-    >>> round(float(state.quasiparticle_weight(omega)), 2)
+    >>> round(float(state.quasiparticle_weight(lattice)), 2)
     0.73
     """
     return _iterate(lattice, start, mixing, tolerance, max_iterations)
@@ -154,21 +192,20 @@ def _iterate(
 def _step(
     lattice: BetheLattice, mixing: float | jax.Array, state: MeanField
 ) -> MeanField:
-    omega = lattice.frequencies
-    fitted = follow_minimum(omega, state.hybridization, state.bath).bath
-    bath = fitted.bath()
+    bath = _fitted_bath(lattice, state)
     impurity = half_filled_impurity(lattice.interaction, bath)
-    z = _imaginary(omega)
-    solution = solve_impurity(impurity, z, num_electrons=bath.num_sites + 1)
+    solution = solve_impurity(
+        impurity, lattice.z, num_electrons=bath.num_sites + 1, states=state.states
+    )
     greens_function = solution.greens_function.imag
-    new = lattice.half_bandwidth**2 / 4 * greens_function
-    change = new - state.hybridization
-    error = fitted.hybridization(omega) - state.hybridization
+    change = lattice.half_bandwidth**2 / 4 * greens_function - state.hybridization
+    error = bath.hybridization(lattice.z).imag - state.hybridization
     return MeanField(
         hybridization=state.hybridization + mixing * change,
-        bath=fitted,
+        bath=bath,
+        states=solution.states,
         greens_function=greens_function,
-        self_energy=impurity.self_energy(z, solution.greens_function).imag,
+        self_energy=impurity.self_energy(lattice.z, solution.greens_function).imag,
         double_occupancy=solution.double_occupancy,
         fit_error=jnp.max(jnp.abs(error)),
         change=jnp.max(jnp.abs(change)),
@@ -177,24 +214,28 @@ def _step(
     )
 
 
-@partial(jax.jit, static_argnums=2)
-def _start(
-    lattice: BetheLattice, greens_function: jax.Array, num_sites: int
-) -> MeanField:
-    hybridization = lattice.half_bandwidth**2 / 4 * greens_function
-    fit = best_of_starts(lattice.frequencies, hybridization, num_sites)
-    unknown = jnp.full_like(hybridization[0], jnp.inf)
-    return MeanField(
-        hybridization=hybridization,
-        bath=fit.bath,
-        greens_function=greens_function,
-        self_energy=jnp.zeros_like(hybridization),
-        double_occupancy=jnp.full_like(unknown, 0.25),
-        fit_error=unknown,
-        change=unknown,
-        impurity_converged=jnp.asarray(True),
-        num_iterations=jnp.asarray(0),
+def _fitted_bath(lattice: BetheLattice, state: MeanField) -> Bath:
+    """Return the bath of least distance from Delta, near to the one before."""
+    delta = jax.lax.complex(jnp.zeros_like(state.hybridization), state.hybridization)
+    weights = 1 / lattice.frequencies
+    form = BathForm(state.bath.num_sites, is_symmetric=True)
+    problem = BathProblem(
+        z=lattice.z,
+        hybridization=delta[:, None, None],
+        weights=weights / jnp.sum(weights),
+        chemical_potential=jnp.zeros_like(weights[0]),
+        sum_rule=None,
+        form=form,
+        fitted="hybridization",
+        power=2.0,
     )
+    sites = jax.tree.map(lambda x: x[form.num_levels :], state.bath)  # at 0 and above
+    pairs_first = jax.tree.map(lambda x: jnp.roll(x, -form.num_zeros), sites)
+    levels, couplings = pairs_first.levels[: form.num_levels], pairs_first.couplings
+    start = form.parameters(levels, couplings[:, None])
+    bath = problem.bath(follow_minimum(problem, start))
+    order = jnp.argsort(bath.levels)
+    return Bath(bath.levels[order], jnp.abs(bath.couplings[order, 0]))
 
 
 def spectral_function(
@@ -216,14 +257,15 @@ def spectral_function(
     broadening
         eta, an energy > 0.
     """
-    bath = state.bath.bath()
-    impurity = half_filled_impurity(lattice.interaction, bath)
+    bath = state.bath
     z = jax.lax.complex(energies, jnp.full_like(energies, broadening))
-    solution = solve_impurity(impurity, z, num_electrons=bath.num_sites + 1)
+    solution = solve_impurity(
+        half_filled_impurity(lattice.interaction, bath),
+        z,
+        num_electrons=bath.num_sites + 1,
+        states=state.states,
+        tolerance=SPECTRUM_TOLERANCE,
+    )
     of_one_site = 1 / solution.greens_function + bath.hybridization(z)
     d = lattice.half_bandwidth
     return -semicircular_greens_function(of_one_site / d).imag / (jnp.pi * d)
-
-
-def _imaginary(omega: jax.Array) -> jax.Array:
-    return jax.lax.complex(jnp.zeros_like(omega), omega)

@@ -87,19 +87,18 @@ def _entry(
     problem: MottTransitionProblem, task: Any, point: BranchPoint
 ) -> dict[str, Any]:
     state = point.mean_field
-    bath = state.bath.bath()
-    omega = problem.lattice(task.interaction).frequencies
+    lattice = problem.lattice(task.interaction)
     return {
         "interaction": task.interaction,
-        "quasiparticle_weight": _finite(state.quasiparticle_weight(omega)),
+        "quasiparticle_weight": _finite(state.quasiparticle_weight(lattice)),
         "double_occupancy": _finite(state.double_occupancy),
-        "is_insulating": bool(state.is_insulating),
+        "is_metallic": bool(state.is_metallic(lattice)),
         "converged": task.is_converged(state),
         "iterations": int(state.num_iterations),
         "change": _finite(state.change),
         "fit_error": _finite(state.fit_error),
-        "bath_levels": [_finite(x) for x in bath.levels],
-        "bath_couplings": [_finite(x) for x in bath.couplings],
+        "bath_levels": [_finite(x) for x in state.bath.levels],
+        "bath_couplings": [_finite(x) for x in state.bath.couplings],
     }
 
 
@@ -133,19 +132,19 @@ def _report(
 
 
 def _change_of_phase(entries: list[dict[str, Any]]) -> list[float] | None:
-    """Return the neighboring U between which the phase changes, or None."""
+    """Return the neighboring U between which the metal gives way, or None."""
     for low, high in pairwise(entries):
-        if high["is_insulating"] and not low["is_insulating"]:
+        if low["is_metallic"] and not high["is_metallic"]:
             return [low["interaction"], high["interaction"]]
     return None
 
 
 def _table(entries: Entries) -> str:
-    head = "branch         U         Z  double occ.      phase  iterations  fit error"
+    head = "branch         U         Z  double occ.  metal  iterations  fit error"
     lines = [head]
     for branch, rows in entries.items():
         for row in rows:
-            phase = "insulator" if row["is_insulating"] else "metal"
+            phase = "yes" if row["is_metallic"] else "no"
             weight, both, error = (
                 "    -" if row[name] is None else format(row[name], form)
                 for name, form in (
@@ -156,7 +155,7 @@ def _table(entries: Entries) -> str:
             )
             failed = "" if row["converged"] else "  not converged"
             lines.append(
-                f"{branch:9s} {row['interaction']:6.3g} {weight} {both} {phase:>10s} "
+                f"{branch:9s} {row['interaction']:6.3g} {weight} {both} {phase:>6s} "
                 f"{row['iterations']:11d} {error}{failed}"
             )
     return "\n".join(lines)

@@ -44,6 +44,9 @@ def draw_transition(
         axes.set_ylabel(label)
         axes.set_ylim(bottom=0)
         axes.grid(alpha=0.3)
+    resolution = np.pi / (problem.configuration.beta * unit)
+    panels[0].axhline(resolution, color="gray", ls=":", label=r"$\omega_0 / D$")
+    for axes in panels:
         axes.legend()
     save_figure(figure, path)
 

@@ -44,9 +44,10 @@ class MottTransitionConfiguration(RunConfiguration):
     sites: int = 7
     """Of the metal's bath, odd, from 3 to 9; the insulator's has no level at zero, and
     one site less."""
-    beta: float = 100.0
-    """Of the Matsubara frequencies on which the bath is fitted, 1 / energy."""
-    frequencies: int = 128
+    beta: float = 200.0
+    """Of the Matsubara frequencies on which the bath is fitted, 1 / energy. The first,
+    pi / beta, is the resolution: a metal is one with Z D above it."""
+    frequencies: int = 256
     """How many."""
     mixing: float = 0.7
     """The part of the new hybridization that each iteration takes."""
@@ -183,7 +184,7 @@ class Iteration:
         )
 
     def _row(self, lattice: BetheLattice, state: MeanField) -> dict[str, Any]:
-        weight = state.quasiparticle_weight(lattice.frequencies)
+        weight = state.quasiparticle_weight(lattice)
         return {
             "step": int(state.num_iterations),
             "change": float(state.change),
@@ -225,7 +226,10 @@ def mott_transition_problem(
         cure = "a bath needs more than it has numbers"
         raise expected(f"more than {c.sites} --frequencies", c.frequencies, cure)
     _require_positive("--half-bandwidth", c.half_bandwidth, "1 is usual")
-    _require_positive("--beta", c.beta, "100 is usual")
+    _require_positive("--beta", c.beta, "200 is usual")
+    if c.beta * c.half_bandwidth <= np.pi:
+        cure = "the first frequency must lie in the band"
+        raise expected("--beta above pi / D", c.beta, cure)
     _require_positive("--tolerance", c.tolerance, "1e-6 is usual")
     _require_positive("--broadening", c.broadening, "0.05 is usual")
     if not 0 < c.mixing <= 1:

@@ -91,6 +91,18 @@ def test_number_of_electrons_of_the_symmetric_bath_is_half_of_all():
     np.testing.assert_array_equal(found.sector_weights, np.eye(9)[4])
 
 
+def test_states_of_a_similar_impurity_lead_to_the_same():
+    other = half_filled_impurity(2.0, make_bath([-0.4, 0.0, 0.4], [0.4, 0.1, 0.4]))
+    states = solve_impurity(other, Z, num_electrons=4).states
+    impurity = half_filled_impurity(2.5, SYMMETRIC)
+    random = solve_impurity(impurity, Z, num_electrons=4)
+    found = solve_impurity(impurity, Z, num_electrons=4, states=states)
+    np.testing.assert_allclose(found.energy, random.energy, rtol=1e-13)
+    np.testing.assert_allclose(found.greens_function, random.greens_function)
+    again = solve_impurity(impurity, Z, num_electrons=4, states=found.states)
+    np.testing.assert_allclose(again.states, found.states, atol=1e-10)
+
+
 def test_phases_of_couplings_play_no_role():
     phases = jnp.exp(1j * jnp.array([0.3, 2.0, -1.0]))
     turned = Bath(SYMMETRIC.levels, SYMMETRIC.couplings * phases)
@@ -125,6 +137,7 @@ BAD = [
     ({"z": jnp.array([jnp.nan * 1j])}, "off the real axis"),
     ({"num_electrons": 9}, "0 to 8 electrons"),
     ({"num_electrons": -1}, "0 to 8 electrons"),
+    ({"states": jnp.ones((2, 36))}, r"states of shape \(9, 36\)"),
     ({"interaction": jnp.nan}, "U without NaN"),
     ({"bath": Bath(jnp.zeros(3), jnp.zeros((3, 2)))}, "one orbital"),
     ({"bath": Bath(jnp.zeros(12), jnp.zeros(12))}, "1 to 12 orbitals"),
@@ -133,11 +146,10 @@ BAD = [
 
 @pytest.mark.parametrize(("changes", "words"), BAD, ids=lambda x: str(x)[:20])
 def test_bad_input(changes, words):
-    good = {"z": Z, "num_electrons": None, "interaction": 2.0, "bath": SYMMETRIC}
-    given = good | changes
-    impurity = half_filled_impurity(given["interaction"], given["bath"])
+    given = {"z": Z, "interaction": 2.0, "bath": SYMMETRIC} | changes
+    impurity = half_filled_impurity(given.pop("interaction"), given.pop("bath"))
     with pytest.raises(ValueError, match=words):
-        solve_impurity(impurity, given["z"], num_electrons=given["num_electrons"])
+        solve_impurity(impurity, given.pop("z"), **given)
 
 
 def test_no_convergence_is_told():

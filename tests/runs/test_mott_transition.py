@@ -15,8 +15,8 @@ def test_both_branches_and_resuming(tmp_path):
     metal, insulator = result["metal"], result["insulator"]
     assert [entry["interaction"] for entry in metal] == [1.0, 2.8]
     assert all(entry["converged"] for entry in metal + insulator)
-    assert not metal[1]["is_insulating"]
-    assert insulator[1]["is_insulating"]
+    assert metal[1]["is_metallic"]
+    assert not insulator[1]["is_metallic"]
     assert metal[1]["quasiparticle_weight"] > 20 * insulator[1]["quasiparticle_weight"]
     assert metal[1]["double_occupancy"] > insulator[1]["double_occupancy"]
     assert result["insulator_ends_between"] == [1.0, 2.8]
@@ -49,6 +49,7 @@ def test_a_loop_that_does_not_converge_is_written(tmp_path, capsys):
         (("--sites", 11), "from 3 to 9"),
         (("--half-bandwidth", 0), "--half-bandwidth > 0"),
         (("--beta", -1), "--beta > 0"),
+        (("--beta", 3), "--beta above pi / D"),
         (("--frequencies", 7), "more than 7 --frequencies"),
         (("--mixing", 1.5), "--mixing above 0"),
         (("--tolerance", 0), "--tolerance > 0"),
