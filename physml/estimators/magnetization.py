@@ -71,9 +71,10 @@ def has_two_sublattices(lattice: BravaisLattice) -> bool:
 
     Steps are of the shortest representation, so also around the periodic ends.
     """
-    is_even = all(number % 2 == 0 for number in lattice.shape)
+    if any(number % 2 == 1 for number in lattice.shape):
+        return False
     (nearest,) = lattice.shells(1)
-    return is_even and all(sum(step) % 2 == 1 for step in nearest.displacements)
+    return all(sum(step) % 2 == 1 for step in nearest.displacements)
 
 
 def _site_axes(lattice: BravaisLattice) -> tuple[int, ...]:
