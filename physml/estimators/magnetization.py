@@ -67,9 +67,10 @@ def staggered_magnetization(spins: jax.Array, lattice: BravaisLattice) -> jax.Ar
 
 
 def has_two_sublattices(lattice: BravaisLattice) -> bool:
-    """Whether all nearest neighbors have coordinates of another parity.
+    """Tell whether nearest neighbors are all of opposite parity, m_1 + ... + m_d.
 
-    Steps are of the shortest representation, so also around the periodic ends.
+    Steps are the shortest ones; numbers of sites must be even, so that this holds
+    around the periodic ends, too.
     """
     if any(number % 2 == 1 for number in lattice.shape):
         return False

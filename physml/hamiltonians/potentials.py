@@ -350,7 +350,15 @@ def make_potential(name: str, **parameters: float) -> Potential:
 
 
 def gaussian_pair(strength: float, width: float) -> "PairForce":
-    r"""Return :math:`\frac{V_0}{\sqrt{2\pi} s} e^{-r^2 / 2 s^2}` of two particles."""
+    r"""Return :math:`\frac{V_0}{\sqrt{2\pi} s} e^{-r^2 / 2 s^2}` between particles.
+
+    Parameters
+    ----------
+    strength
+        V_0, the integral over r, an energy times a length; positive repels.
+    width
+        s, a length.
+    """
     return PairForce(strength / (math.sqrt(2 * math.pi) * width), width)
 
 
@@ -377,5 +385,5 @@ class PairForce:
 
 
 def default_grid(potential: Potential, num_points: int) -> Grid:
-    """Return the Dirichlet grid on the potential's own box."""
+    """Return the Dirichlet grid of so many points on the potential's own box."""
     return Grid.line(*potential.box(), num_points)
