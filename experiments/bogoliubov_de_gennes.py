@@ -43,6 +43,9 @@ class BogoliubovDeGennesConfiguration(MapConfiguration):
     """Potential of the impurity, in units of energy."""
     core_radius: float = 2.0
     """Of the vortex, in lattice constants."""
+    quick: bool = False
+    """Other defaults, for a short run: 14 x 14 sites, 61 energies, a broadening of
+    0.1."""
     energies: tuple[float, float, int] = (-1.5, 1.5, 121)
     shown_energies: tuple[float, ...] | None = (0.0, 0.3, 0.8)
 

@@ -45,6 +45,9 @@ class LocalDensityOfStatesConfiguration(MapConfiguration):
     """Width W of random potentials from -W/2 to W/2, in units of energy."""
     flux: float | None = None
     """Of a magnetic field through each plaquette, in flux quanta. By default none."""
+    quick: bool = False
+    """Other defaults, for a short run: 30 cells along each direction, 60 energies, a
+    broadening of 0.1."""
 
     @classmethod
     def quick_defaults(cls) -> Self:

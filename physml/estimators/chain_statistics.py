@@ -99,6 +99,11 @@ def autocorrelation(series: np.ndarray, num_lags: int) -> np.ndarray:
     np.ndarray
         Shape (num_lags,). The mean over all chains is taken out, and each lag divided
         by its number of pairs, which keeps the bias at about 2 tau / N.
+
+    Raises
+    ------
+    ValueError
+        If there are too few numbers or lags, a number is not finite, or all are equal.
     """
     chains = require_chains(series)
     num_steps = chains.shape[1]
@@ -106,6 +111,8 @@ def autocorrelation(series: np.ndarray, num_lags: int) -> np.ndarray:
         raise expected(
             f"1 to {num_steps - 1} lags", num_lags, "ask for less than the steps"
         )
+    if np.all(chains == chains[0, 0]):
+        raise expected("a series that changes", f"{chains[0, 0]} alone", "leave it out")
     deviations = chains - np.mean(chains)
     spectrum = np.fft.rfft(deviations, 2 * num_steps, axis=1)
     sums = np.fft.irfft(np.sum(np.abs(spectrum) ** 2, axis=0))[:num_lags]
@@ -119,8 +126,11 @@ def require_chains(series: np.ndarray) -> np.ndarray:
     Raises
     ------
     ValueError
-        If there are too few numbers, or one is not finite.
+        If there are too few numbers, or one is complex or not finite.
     """
+    if np.iscomplexobj(series):
+        cure = "take real and imaginary part as two series"
+        raise expected("a series of real numbers", np.asarray(series).dtype, cure)
     chains = np.atleast_2d(np.asarray(series, np.float64))
     if chains.ndim > 2 or chains.shape[1] < 8 or chains.shape[0] < 1:
         raise expected(

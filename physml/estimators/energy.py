@@ -139,6 +139,11 @@ def energy_estimate(
         A wave function that is not zero, of any shape.
     communicator
         The ranks over which psi is divided.
+
+    Returns
+    -------
+    EnergyEstimate
+        Real scalars; NaN for a wave function of zeros.
     """
     psi = psi / norm(psi, communicator=communicator).astype(psi.dtype)
     h_psi = operator(psi)

@@ -81,6 +81,11 @@ def kato_temple_interval(
     The intersection with Weinstein's interval; Weinstein's alone where the theorem's
     condition fails.
 
+    Raises
+    ------
+    ValueError
+        If energy, residual or rounding is NaN or infinite, or the residual is negative.
+
     Examples
     --------
     >>> kato_temple_interval(0.5, 1e-3, level_above=1.5)

@@ -67,13 +67,15 @@ def staggered_magnetization(spins: jax.Array, lattice: BravaisLattice) -> jax.Ar
 
 
 def has_two_sublattices(lattice: BravaisLattice) -> bool:
-    """Whether all nearest neighbors have coordinates of another parity.
+    """Tell whether nearest neighbors are all of opposite parity, m_1 + ... + m_d.
 
-    Steps are of the shortest representation, so also around the periodic ends.
+    Steps are the shortest ones; numbers of sites must be even, so that this holds
+    around the periodic ends, too.
     """
-    is_even = all(number % 2 == 0 for number in lattice.shape)
+    if any(number % 2 == 1 for number in lattice.shape):
+        return False
     (nearest,) = lattice.shells(1)
-    return is_even and all(sum(step) % 2 == 1 for step in nearest.displacements)
+    return all(sum(step) % 2 == 1 for step in nearest.displacements)
 
 
 def _site_axes(lattice: BravaisLattice) -> tuple[int, ...]:

@@ -154,7 +154,7 @@ def local_density_of_states(
     ------
     ValueError
         For sites that are not there, a broadening that is not positive, wrong shapes,
-        NaN, a snapshot of another map.
+        NaN, a batch of nothing, a snapshot of another map.
     RunFailure
         If elements have not converged: the message names the first of them. Also if
         the observer has ended the map.

@@ -58,7 +58,7 @@ def map_problem(
         For whatever is not of the shape, type or range that it should have, and for an
         operator that is not Hermitian.
     """
-    energies, broadening = jnp.asarray(energies), jnp.asarray(broadening)
+    energies, broadening = _as_floating(energies), jnp.asarray(broadening)
     if energies.ndim != 1 or not energies.size or jnp.iscomplexobj(energies):
         cure = "pass a list of real numbers; the broadening makes them complex"
         got = f"shape {energies.shape}, {energies.dtype}"
@@ -90,6 +90,11 @@ def map_problem(
         _checked_sites(sites, operator.size),
         jnp.asarray(tolerance, dtype),
     )
+
+
+def _as_floating(energies: Any) -> jax.Array:
+    array = jnp.asarray(energies)
+    return array if jnp.issubdtype(array.dtype, jnp.inexact) else array.astype(float)
 
 
 def _is_positive(broadening: jax.Array) -> bool:

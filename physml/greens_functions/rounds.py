@@ -81,10 +81,12 @@ def rows_in_rounds(
     Raises
     ------
     ValueError
-        If the snapshot belongs to another map.
+        If a batch has no row, or the snapshot belongs to another map.
     RunFailure
         If the observer ended the map before its end.
     """
+    if batch is not None and batch < 1:
+        raise expected("a batch of 1 row or more", batch, "leave it out")
     total = num_rows(method, problem)
     start, largest = 0, 0.0
     whole = None

@@ -17,6 +17,7 @@ from physml.failures import expected
 from physml.operators.bessel_basis import bessel_zeros
 
 LARGEST_EXPONENT = 300.0  # exp(710) is beyond float64
+LARGEST_ARGUMENT = 2000.0  # E / 2 omega to which SciPy knows the zeros to 1e-12
 
 
 class DiskPotential(Protocol):
@@ -71,7 +72,11 @@ class HarmonicDisk:
     def exact_levels(
         self, order: float, radius: float, num_levels: int
     ) -> np.ndarray | None:
-        """Return the roots; None where M, as large as exp(omega R^2), is too large."""
+        """Return the roots; None where M is not known well enough.
+
+        It is as large as exp(omega R^2), and loses digits where E is some thousand
+        omega.
+        """
         if self.omega * radius**2 > LARGEST_EXPONENT:
             return None
         free = FreeDisk().exact_levels(order, radius, num_levels + 1)
@@ -79,6 +84,8 @@ class HarmonicDisk:
         step = max(self.omega, (free[1] - free[0]) / 2) / 4
         bottom = self.omega * (order + 1)
         top = free[num_levels - 1] + self.omega**2 * radius**2 / 2
+        if top > 2 * self.omega * LARGEST_ARGUMENT:
+            return None
         grid = np.arange(bottom - step, top + 2 * step, step)
         values = self._at_wall(grid, order, radius)
         if not np.isfinite(values).all():

@@ -51,7 +51,7 @@ class DoubleExchange:
     hopping
         t.
     coupling
-        J, twice the splitting of a level by its spin.
+        J, by which a spin splits a level: J/2 up and J/2 down.
     chemical_potential
         mu; 0 is half filling where the lattice is bipartite.
 

@@ -45,7 +45,7 @@ def plaquettes_per_cell(lattice: Lattice) -> int:
     if lattice.dimension < 2 or len(in_plane) <= sites:
         raise expected(
             "a lattice with plaquettes for a flux",
-            f"one of {lattice.dimension} direction",
+            f"one of shape {lattice.shape} whose bonds enclose none",
             "pass phases=2 * pi * flux / num_sites for the flux through a ring",
         )
     return len(in_plane) - sites

@@ -21,6 +21,8 @@ import scipy.special
 from physml.failures import expected
 from physml.lattices.grid import Grid
 
+RIM = 1e-12  # of a quarter period: how near to the rim of a well rounding lies
+
 
 class Potential(Protocol):
     """What the solvers of this package and their experiments ask of a potential."""
@@ -41,7 +43,7 @@ class Potential(Protocol):
 def _decay_constant(potential: Potential) -> float:
     r"""Return :math:`\kappa = \sqrt{-2E}` of the fourth level, or the highest bound."""
     levels = potential.exact_levels(4)
-    if levels is None or not levels.size:
+    if levels is None or not levels.size or not levels[-1] < 0:
         raise expected("a bound state", f"none in {potential}", "choose a deeper well")
     return math.sqrt(-2 * levels[-1])
 
@@ -217,20 +219,22 @@ class FiniteWell:
         return -self.depth * np.heaviside(self.half_width - np.abs(x), 0.5)
 
     def exact_levels(self, num_levels: int) -> np.ndarray:
-        """Solve the transcendental equations, one root in each quarter period."""
+        """Solve the transcendental equations, one root in each quarter period.
+
+        A level at the rim of the well, of energy zero to rounding, is not bound.
+        """
         from scipy.optimize import brentq  # a second of import time, needed only here
 
-        k_max = math.sqrt(2 * self.depth)
-        num_bound = math.floor(2 * self.half_width * k_max / math.pi) + 1
+        phase = math.sqrt(2 * self.depth) * self.half_width  # k a at the rim
+        num_bound = max(1, math.ceil(2 * phase / math.pi - RIM))
         levels = []
         for n in range(min(num_levels, num_bound)):
-            # phase condition k a = (n pi / 2) + arctan(kappa / k), free of poles
-            def mismatch(k: float, n: int = n) -> float:
-                angle = math.acos(min(k / k_max, 1.0))
-                return k * self.half_width - n * math.pi / 2 - angle
+            # with tan(angle) = kappa / k: k a = n pi / 2 + angle, free of poles
+            def mismatch(angle: float, n: int = n) -> float:
+                return phase * math.cos(angle) - n * math.pi / 2 - angle
 
-            k = brentq(mismatch, 0.0, k_max, xtol=1e-15, rtol=1e-15)
-            levels.append(0.5 * k**2 - self.depth)
+            angle = brentq(mismatch, 0.0, math.pi / 2, xtol=1e-300, rtol=1e-15)
+            levels.append(-self.depth * math.sin(angle) ** 2)
         return np.array(levels)
 
     def box(self) -> tuple[float, float]:
@@ -346,7 +350,15 @@ def make_potential(name: str, **parameters: float) -> Potential:
 
 
 def gaussian_pair(strength: float, width: float) -> "PairForce":
-    r"""Return :math:`\frac{V_0}{\sqrt{2\pi} s} e^{-r^2 / 2 s^2}` of two particles."""
+    r"""Return :math:`\frac{V_0}{\sqrt{2\pi} s} e^{-r^2 / 2 s^2}` between particles.
+
+    Parameters
+    ----------
+    strength
+        V_0, the integral over r, an energy times a length; positive repels.
+    width
+        s, a length.
+    """
     return PairForce(strength / (math.sqrt(2 * math.pi) * width), width)
 
 
@@ -373,5 +385,5 @@ class PairForce:
 
 
 def default_grid(potential: Potential, num_points: int) -> Grid:
-    """Return the Dirichlet grid on the potential's own box."""
+    """Return the Dirichlet grid of so many points on the potential's own box."""
     return Grid.line(*potential.box(), num_points)

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from physml.failures import expected
+from physml.failures import expected, expected_type
 from physml.hamiltonians.lattice_fields import (
     Values,
     each_bond,
@@ -121,9 +121,15 @@ def impurity_potential(
     Raises
     ------
     ValueError
-        For a site that is not there.
+        For a site that is not there, strengths that are complex or of another number.
+    TypeError
+        For numbers of sites that are not integers.
     """
-    number = np.asarray(sites, dtype=int).reshape(-1)
+    number = np.asarray(sites).reshape(-1)
+    if number.size and not np.issubdtype(number.dtype, np.integer):
+        raise expected_type(
+            "integer numbers of sites", number.dtype, "count the sites from 0"
+        )
     outside = number[(number < 0) | (number >= lattice.num_sites)]
     if outside.size:
         raise expected(
@@ -131,14 +137,32 @@ def impurity_potential(
             outside[0],
             "count the sites of the lattice from 0",
         )
+    require_real(strengths, "strengths")
     each = jnp.asarray(strengths, real_dtype(strengths))
-    return jnp.zeros(lattice.num_sites, each.dtype).at[number].add(each)
+    if each.shape not in ((), number.shape):
+        raise expected(
+            f"one strength, or {number.size} of them",
+            f"shape {each.shape}",
+            "pass one for all sites, or one for each",
+        )
+    potential = jnp.zeros(lattice.num_sites, each.dtype)
+    return potential.at[number.astype(int)].add(each)
 
 
 def disorder_potential(
     key: jax.Array, lattice: Lattice, width: jax.typing.ArrayLike
 ) -> jax.Array:
-    """Return Anderson's disorder, shape (n,): uniform in [-width / 2, width / 2]."""
+    """Return Anderson's disorder, shape (n,): uniform in [-width / 2, width / 2].
+
+    Parameters
+    ----------
+    key
+        A JAX random key.
+    lattice
+        Where the sites are.
+    width
+        W, an energy; differentiable.
+    """
     unit = jax.random.uniform(
         key, (lattice.num_sites,), real_dtype(width), minval=-0.5, maxval=0.5
     )

@@ -14,6 +14,9 @@ import numpy as np
 from physml.failures import expected
 from physml.lattices.bravais import BravaisLattice
 
+# Only for rounding: sites that are nearer, in primitive vectors, are one.
+_SAME_PLACE = 1e-6
+
 
 @dataclass(frozen=True)
 class Crystal:
@@ -29,7 +32,8 @@ class Crystal:
     Raises
     ------
     ValueError
-        For a cell without sites, or sites of another dimension than the lattice.
+        For a cell without sites, sites of another dimension than the lattice, or two
+        sites in one place.
 
     Examples
     --------
@@ -48,6 +52,11 @@ class Crystal:
                 f"sites of {self.bravais.dimension} coordinates, at least one",
                 self.basis,
                 "give each site of the cell in units of the primitive vectors",
+            )
+        places = np.round(np.asarray(self.basis) / _SAME_PLACE) % (1 / _SAME_PLACE)
+        if len(np.unique(places, axis=0)) < len(self.basis):
+            raise expected(
+                "sites in different places of the cell", self.basis, "give each once"
             )
 
     @property

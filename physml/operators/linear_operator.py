@@ -210,7 +210,9 @@ def _from_jax_sparse(matrix: Any) -> SparseOperator:
             "traced indices",
             "convert it outside of jit and trace its data",
         ) from None
-    return _from_elements(matrix.shape, row, column, matrix.data)
+    inside = np.flatnonzero((row < matrix.shape[0]) & (column < matrix.shape[1]))
+    data = jnp.asarray(matrix.data)[inside]  # JAX pads with indices beyond the end
+    return _from_elements(matrix.shape, row[inside], column[inside], data)
 
 
 def _from_elements(

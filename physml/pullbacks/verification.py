@@ -86,7 +86,8 @@ def check_pullback(
     WrongPullback
         If the rule is wrong: names the argument, the error and the worst entry.
     ValueError
-        If the function carries no hand-written rule, or nothing to differentiate.
+        If the function carries no hand-written rule, or nothing to differentiate, or
+        there is no direction.
 
     Examples
     --------
@@ -96,6 +97,8 @@ def check_pullback(
     >>> check_pullback(square, jnp.arange(3.0)).is_passed
     True
     """
+    if directions < 1:
+        raise expected("1 direction or more", directions, "3 is the default")
     rules = count_rules(function, *arguments)
     if not any(rules.values()):
         raise expected(

@@ -40,7 +40,7 @@ class FitConfiguration(RunConfiguration):
     starts: int = 256
     """Random starts, of which the one with the lowest loss is taken."""
     optimizer: OptimizerName = "lbfgs"
-    """lbfgs: a start with Adam, then L-BFGS; adam: Adam alone."""
+    """lbfgs: a short start with Adam, then L-BFGS; the others: this alone."""
     steps: int = 4000
     """Optimizer steps, at most."""
     learning_rate: float = 1e-2

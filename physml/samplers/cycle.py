@@ -31,6 +31,11 @@ class Cycle:
 
     is_reversible: ClassVar[bool] = False
 
+    def __post_init__(self) -> None:
+        """Refuse a cycle that does nothing."""
+        if not self.kernels:
+            raise expected("one kernel or more", "none", "pass a tuple of kernels")
+
     def step_sizes(self) -> dict[str, StepSize]:
         """Return those of all kernels."""
         rules = [kernel.step_sizes() for kernel in self.kernels]

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 from jax.tree_util import Partial
 
+from physml.failures import expected
 from physml.pytrees import register_dataclass
 from physml.samplers.acceptance import judge, log_uniform
 from physml.samplers.global_rotation import global_rotation
@@ -58,6 +59,11 @@ class LocalMetropolis:
     num_sweeps: int | jax.Array = 1
 
     is_reversible: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        """Refuse a step without a sweep."""
+        if isinstance(self.num_sweeps, int) and self.num_sweeps < 1:
+            raise expected("1 sweep or more", self.num_sweeps, "raise num_sweeps")
 
     def step_sizes(self) -> dict[str, StepSize]:
         """Return the one of the proposal."""

@@ -11,6 +11,7 @@ from physml.failures import expected
 from physml.solvers.rayleigh_ritz import extended_estimates
 
 DENSE_LIMIT = 500  # below this number of rows dense diagonalization is faster
+MOST_LEVELS = 0.25  # of all: beyond this share Lanczos has no room, and is slower
 
 
 class Levels(NamedTuple):
@@ -28,9 +29,10 @@ def lowest_levels(
 ) -> Levels:
     """Return the lowest eigenvalues and eigenvectors of a sparse symmetric matrix.
 
-    Small matrices by LAPACK, large ones by shift-and-invert Lanczos (ARPACK) from just
-    below the spectrum. The eigenvalues are then computed again as Rayleigh quotients
-    in extended precision, which removes LAPACK's error of eps times the norm.
+    Small matrices, or many levels, by LAPACK, large ones by shift-and-invert Lanczos
+    (ARPACK) from just below the spectrum. The eigenvalues are then computed again as
+    Rayleigh quotients in extended precision, which removes LAPACK's error of eps times
+    the norm.
 
     Parameters
     ----------
@@ -53,7 +55,7 @@ def lowest_levels(
             num_levels,
             "ask for fewer levels or take more points",
         )
-    if n <= DENSE_LIMIT:
+    if n <= DENSE_LIMIT or num_levels > MOST_LEVELS * n:
         subset = (0, num_levels - 1)
         _, columns = scipy.linalg.eigh(matrix.toarray(), subset_by_index=subset)
     else:

@@ -17,6 +17,7 @@ import numpy as np
 from jax.tree_util import Partial
 from threadpoolctl import threadpool_limits
 
+from physml.failures import expected
 from physml.parallel import Communicator
 from physml.training.compiled_loop import (
     RECORDS_PER_PIECE,
@@ -79,6 +80,12 @@ class Driver:
     observer: Observer | None
     communicator: Communicator
     starts: Starts | None = None  # None: one, without an axis of its own
+
+    def __post_init__(self) -> None:
+        """Refuse a loop that would never end."""
+        if self.record_every < 1:
+            what = "1 step or more from one record to the next"
+            raise expected(what, self.record_every, "10 is the default")
 
     def from_snapshot(self, snapshot: TrainingSnapshot) -> tuple[MinimizeResult, ...]:
         """Run what is left of the stages; return the end of each start."""

@@ -83,7 +83,8 @@ def minimize(
     Raises
     ------
     ValueError
-        If the loss is not a real finite scalar at the first parameters.
+        If the loss is not a real finite scalar at the first parameters, or records
+        have no distance.
 
     Examples
     --------

@@ -210,6 +210,11 @@ def best_of_random_starts(
         A JAX random key.
     num_starts
         How many are drawn.
+
+    Raises
+    ------
+    ValueError
+        If none is drawn.
     """
     if num_starts < 1:
         raise expected("1 random start or more", num_starts, "raise the number")

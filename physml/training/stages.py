@@ -117,6 +117,10 @@ def optimizer_stages(
         raise expected("a learning rate > 0", learning_rate, "try 1e-3")
     if not 0 <= weight_decay < float("inf"):
         raise expected("a weight decay >= 0", weight_decay, "try 1e-4")
+    if warmup_steps < 0:
+        raise expected("warmup_steps >= 0", warmup_steps, "0 for none")
+    if memory_size < 1:
+        raise expected("memory_size >= 1", memory_size, "50 is the default")
     if name == "adam":
         adam = _adam(learning_rate, num_steps)
         return (Stage("Adam", adam, num_steps, batch_loss),)

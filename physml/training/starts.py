@@ -96,7 +96,8 @@ def minimize_starts(
     Raises
     ------
     ValueError
-        If there are no starts, or the loss is finite at none of them.
+        If there are no starts, the loss is finite at none of them, or records have no
+        distance.
 
     Examples
     --------

@@ -105,3 +105,14 @@ def test_what_is_no_series_is_refused(estimator):
 def test_lags_out_of_range_are_refused():
     with pytest.raises(ValueError, match="1 to 9 lags, got 10"):
         autocorrelation(np.zeros(10), 10)
+
+
+def test_a_constant_series_has_no_autocorrelation_function():
+    with pytest.raises(ValueError, match="a series that changes"):
+        autocorrelation(np.full((2, 20), 3.0), 4)
+
+
+@pytest.mark.parametrize("estimator", [chain_estimate, blocking_levels])
+def test_a_complex_series_is_refused(estimator):
+    with pytest.raises(ValueError, match="real numbers, got complex128"):
+        estimator(1j * np.arange(20.0))

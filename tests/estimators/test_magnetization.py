@@ -44,3 +44,8 @@ def test_lattices_without_two_sublattices_are_refused():
         with pytest.raises(ValueError, match="a lattice of two sublattices"):
             staggered_magnetization(jnp.ones((*lattice.shape, 3)), lattice)
     assert all(map(has_two_sublattices, (chain(4), square(2, 4), cubic(2, 4, 2))))
+
+
+@pytest.mark.parametrize("lattice", [chain(1), square(1, 1)])
+def test_a_single_site_has_no_two_sublattices(lattice):
+    assert not has_two_sublattices(lattice)

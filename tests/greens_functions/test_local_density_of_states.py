@@ -223,3 +223,18 @@ def test_single_precision_has_a_tolerance_of_its_own(method):
     exact = summed(to_sparse(chain).toarray().astype(float), energies, 0.3)
     assert found.values.dtype == np.float32
     np.testing.assert_allclose(found.values, exact, atol=1e-3)
+
+
+@pytest.mark.parametrize("method", DIRECT)
+def test_integer_energies_have_the_precision_of_the_operator(method):
+    with jax.enable_x64(False):  # where a warning of a lost dtype is an error
+        operator = impurity_chain(6, impurity_site=2)
+        found = local_density_of_states(operator, [-1, 0, 1], 1, method=method)
+    assert found.values.dtype == np.float32
+    assert found.tolerance == np.float32(1e-3)
+
+
+@pytest.mark.parametrize("batch", [0, -1])
+def test_a_batch_of_nothing_is_refused(batch):
+    with pytest.raises(ValueError, match="a batch of 1 row or more"):
+        local_density_of_states(np.eye(2), [0.0], 0.1, batch=batch)

@@ -151,3 +151,12 @@ def test_every_potential_can_be_made_by_name(name):
 def test_bad_potentials_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("half_width", [0.3, 1.0, 1.3])
+@pytest.mark.parametrize("num_bound", [1, 2, 3])
+def test_a_level_at_the_rim_of_the_well_is_not_bound(half_width, num_bound):
+    k_max = num_bound * np.pi / (2 * half_width)  # the next level has the energy zero
+    well = FiniteWell(k_max**2 / 2, half_width)
+    assert len(well.exact_levels(5)) == num_bound
+    assert np.isfinite(well.box()).all()

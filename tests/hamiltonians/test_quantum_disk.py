@@ -311,3 +311,14 @@ def test_more_levels_than_functions_are_refused_in_words():
 def test_bad_parameters_of_potentials_are_refused_in_words(make, words):
     with pytest.raises(ValueError, match=words):
         make()
+
+
+@pytest.mark.parametrize(("omega", "is_known"), [(0.1, True), (1e-3, False)])
+def test_exact_levels_are_exact_or_unknown_in_a_weak_potential(omega, is_known):
+    potential = HarmonicDisk(omega)
+    exact = potential.exact_levels(0.0, 1.0, 4)
+    assert (exact is not None) == is_known
+    if exact is not None:
+        disk = quantum_disk(angular_momenta=[0], num_functions=60)
+        found = disk.radial_levels(potential)[0, :4]
+        np.testing.assert_allclose(exact, found, rtol=1e-12)

@@ -398,3 +398,10 @@ def test_to_sparse_of_every_kind_agrees():
     function = as_operator(lambda h, v: h(v), hamiltonian, size=24, dtype=complex)
     for same in (as_operator(matrix), as_operator(matrix.toarray()), function):
         np.testing.assert_allclose(to_sparse(same).toarray(), matrix.toarray())
+
+
+def test_impurities_that_do_not_fit_are_refused_in_words():
+    with pytest.raises(TypeError, match="integer numbers of sites, got float64"):
+        impurity_potential(chain(4), [1.7], 3.0)
+    with pytest.raises(ValueError, match="one strength, or 2 of them"):
+        impurity_potential(chain(4), [1, 2], [3.0, 1.0, 2.0])

@@ -84,3 +84,8 @@ def test_bad_input_is_refused_in_words():
         bonds_of_shell(square(2, 2), 0)
     with pytest.raises(ValueError, match="each of 2 directions"):
         is_periodic(("open", "open", "open"), square(2, 2))
+
+
+def test_sites_in_one_place_are_refused():
+    with pytest.raises(ValueError, match="sites in different places"):
+        Crystal(square(3, 3), ((0.0, 0.0), (1.0, 0.0)))

@@ -78,3 +78,9 @@ def test_a_function_needs_its_size():
 def test_a_row_may_be_empty():
     operator = as_operator(scipy.sparse.csr_array((3, 3)))
     np.testing.assert_array_equal(operator(jnp.ones(3)), 0.0)
+
+
+def test_what_pads_a_jax_sparse_matrix_is_left_out():
+    matrix = jnp.array([[0.0, 2.0], [2.0, 1.0]])
+    padded = jax_sparse.BCOO.fromdense(matrix, nse=6)  # its indices lie outside
+    np.testing.assert_array_equal(as_operator(padded)(jnp.eye(2)), matrix)

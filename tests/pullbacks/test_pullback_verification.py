@@ -326,3 +326,9 @@ def test_a_function_that_is_nowhere_finite_nearby_is_refused() -> None:
     never = with_pullback(lambda x: x * jnp.nan, lambda _, g: (g,))
     with pytest.raises(ValueError, match="inside the domain"):
         check_pullback(never, jnp.ones(2))
+
+
+def test_a_check_without_directions_is_refused() -> None:
+    wrong = with_pullback(lambda x: x**2, lambda kept, g: (3 * kept[0] * g,))
+    with pytest.raises(ValueError, match="1 direction or more, got 0"):
+        check_pullback(wrong, jnp.arange(3.0), directions=0)

@@ -264,3 +264,10 @@ def test_bad_step_sizes_and_kernels_are_refused():
         StepSize(1.0, target=1.5)
     with pytest.raises(ValueError, match="different names of moves, got local, local"):
         run(Cycle((LocalMetropolis(EXACT), LocalMetropolis(EXACT))))
+
+
+def test_kernels_that_do_nothing_are_refused():
+    with pytest.raises(ValueError, match="1 sweep or more, got 0"):
+        LocalMetropolis(EXACT, num_sweeps=0)
+    with pytest.raises(ValueError, match="one kernel or more"):
+        Cycle(())

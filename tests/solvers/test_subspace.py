@@ -151,3 +151,10 @@ def test_more_levels_than_rows_are_refused():
     matrix = scipy.sparse.eye_array(5).tocsr()
     with pytest.raises(ValueError, match="between 1 and 4 levels on 5 grid points"):
         lowest_levels(matrix, 5, lower_bound=0.0)
+
+
+@pytest.mark.parametrize("num_levels", [598, 599])
+def test_nearly_all_levels_of_a_matrix_beyond_the_dense_limit(num_levels):
+    matrix = scipy.sparse.csr_array(scipy.sparse.diags_array(np.arange(600.0)))
+    found = lowest_levels(matrix, num_levels).energies
+    np.testing.assert_allclose(found, np.arange(num_levels), rtol=1e-14, atol=1e-12)

@@ -222,3 +222,22 @@ def test_bad_options_are_refused(make, message):
 
 def test_every_outcome_has_a_sentence():
     assert all(outcome.sentence for outcome in Outcome)
+
+
+@pytest.mark.parametrize("record_every", [0, -1])
+def test_records_at_no_distance_are_refused(record_every):
+    stages = optimizer_stages("adam", num_steps=3)
+    with pytest.raises(ValueError, match="1 step or more from one record to the next"):
+        minimize(jnp.sum, jnp.ones(2), stages, record_every=record_every)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"warmup_steps": -5}, "warmup_steps >= 0, got -5"),
+        ({"memory_size": 0}, "memory_size >= 1, got 0"),
+    ],
+)
+def test_bad_options_of_optimizers_are_refused(options, words):
+    with pytest.raises(ValueError, match=words):
+        optimizer_stages("lbfgs", num_steps=10, **options)
