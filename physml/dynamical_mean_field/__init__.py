@@ -6,7 +6,8 @@ from physml.dynamical_mean_field.bath import (
     semicircular_greens_function,
     weiss_field,
 )
-from physml.dynamical_mean_field.bath_fitting import BathFit, fit_bath
+from physml.dynamical_mean_field.bath_assessment import BathFit
+from physml.dynamical_mean_field.bath_fitting import fit_bath
 from physml.dynamical_mean_field.impurity import (
     AndersonImpurity,
     half_filled_impurity,

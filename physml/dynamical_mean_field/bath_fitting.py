@@ -11,38 +11,20 @@ Units: all are energies. Method: `physml.solvers.vector_fitting`,
 `physml.training.variable_projection`; M. J. D. Powell's dogleg steps from Optimistix.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from physml.dynamical_mean_field.bath import Bath
-from physml.dynamical_mean_field.bath_form import BathParameters
+from physml.dynamical_mean_field.bath_assessment import BathFit, assess_fit
 from physml.dynamical_mean_field.bath_problem import (
-    BathProblem,
     FittedName,
     WeightName,
     bath_problem,
 )
 from physml.dynamical_mean_field.bath_search import FitterName, bath_search
-from physml.failures import RunFailure
 from physml.parallel import SERIAL, Communicator
-
-SAME_DISTANCE = 1e-2  # relative: starts so close to the best have found it
-NO_COUPLING, SAME_LEVEL = 1e-4, 1e-6  # shares of the largest coupling and level
-
-
-@dataclass(frozen=True)
-class BathFit:
-    """A bath and how good it is."""
-
-    bath: Bath  # levels ascending
-    distance: float  # in units of what is fitted
-    max_error: float  # the largest of |Delta - Delta of the bath|, an energy
-    distances: np.ndarray  # of all starts, NaN where one failed
-    starts_at_best: int  # whose distance is the best, to a hundredth or rounding
-    warnings: tuple[str, ...]  # what is suspicious, in sentences
 
 
 def fit_bath(
@@ -120,7 +102,7 @@ def fit_bath(
         The best bath of all starts. Its couplings are real unless Delta is not
         symmetric, and have an axis of orbitals if Delta has; of each site the first
         that is half the largest or more is positive, as its phase is free. The search
-        is not differentiable; `Bath.hybridization` is.
+        is not differentiable; `BathFit.follow` is.
 
     Raises
     ------
@@ -169,81 +151,3 @@ def fit_bath(
     if np.ndim(hybridization) == 1:
         return replace(fit, bath=Bath(fit.bath.levels, fit.bath.couplings[:, 0]))
     return fit
-
-
-def assess_fit(problem: BathProblem, ends: BathParameters) -> BathFit:
-    """Return the best bath among the ends of all starts, and how good it is.
-
-    Raises
-    ------
-    RunFailure
-        If no start led anywhere.
-    """
-    distances, errors = map(np.asarray, _distances(problem, ends))
-    distances = np.where(np.isfinite(distances), distances, np.nan)
-    if np.isnan(distances).all():
-        raise RunFailure("No start led to a bath: change the starts or the weights.")
-    best = int(np.nanargmin(distances))
-    rounding = 100 * np.finfo(distances.dtype).eps * float(problem.scale)
-    limit = (1 + SAME_DISTANCE) * distances[best] + rounding
-    starts_at_best = int((distances <= limit).sum())
-    bath = problem.bath(jax.tree.map(lambda leaf: leaf[best], ends))
-    order = jnp.argsort(bath.levels)
-    bath = Bath(bath.levels[order], _with_signs(bath.couplings)[order])
-    return BathFit(
-        bath,
-        float(distances[best]),
-        float(errors[best]),
-        distances,
-        starts_at_best,
-        (*_suspicious_sites(bath), *_few_starts(starts_at_best, distances.size)),
-    )
-
-
-def _with_signs(couplings: jax.Array) -> jax.Array:
-    """Turn the free phase of each site so that its first large coupling is positive.
-
-    Large is half of the largest or more, so that rounding does not choose.
-    """
-    sizes = jnp.abs(couplings)  # (num_sites, num_orbitals)
-    is_large = 2 * sizes >= jnp.max(sizes, axis=1, keepdims=True)
-    first = jnp.argmax(is_large, axis=1, keepdims=True)
-    return couplings * jnp.sign(jnp.take_along_axis(couplings, first, 1)).conj()
-
-
-@jax.jit
-def _distances(problem: BathProblem, ends: BathParameters) -> tuple[jax.Array, ...]:
-    """Return the distance and the largest error of Delta of each start."""
-
-    def of_one(end: BathParameters) -> tuple[jax.Array, jax.Array]:
-        found = problem.bath(end).hybridization(problem.z)
-        error = jnp.max(jnp.abs(found - problem.hybridization))
-        return problem.distance(end), error
-
-    return jax.vmap(of_one)(ends)
-
-
-def _suspicious_sites(bath: Bath) -> list[str]:
-    """Say which sites do nothing, or the same as another."""
-    levels, couplings = np.asarray(bath.levels), np.asarray(bath.couplings)
-    sizes = np.linalg.norm(couplings, axis=1)
-    told = [
-        f"The site at {level:.6g} is useless, V = {size:.1e}: take fewer sites."
-        for level, size in zip(levels, sizes, strict=True)
-        if size <= NO_COUPLING * sizes.max()
-    ]
-    margin = SAME_LEVEL * np.abs(levels).max()
-    for i in np.flatnonzero(np.diff(levels) <= margin):
-        overlap = abs(np.vdot(couplings[i], couplings[i + 1]))
-        if overlap > (1 - SAME_LEVEL) * sizes[i] * sizes[i + 1]:
-            told.append(f"Two sites coincide at {levels[i]:.6g}: take fewer sites.")
-    return told
-
-
-def _few_starts(starts_at_best: int, number: int) -> list[str]:
-    if 2 * starts_at_best >= number:
-        return []
-    return [
-        f"Only {starts_at_best} of {number} starts found this minimum; there may be a "
-        "lower one: take more starts."
-    ]

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from physml.dynamical_mean_field.bath import Bath
-from physml.dynamical_mean_field.bath_fitting import BathFit, assess_fit
+from physml.dynamical_mean_field.bath_assessment import BathFit, assess_fit
 from physml.parallel import SERIAL, Communicator
 from physml.precision import enable_x64
 from physml.runs.bath_fit_problem import (
