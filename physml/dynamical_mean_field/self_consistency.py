@@ -120,7 +120,7 @@ def insulating_start(lattice: BetheLattice, num_sites: int) -> MeanField:
     k = np.arange(1, num_pairs + 1) * np.pi / (num_pairs + 1)
     upper = u * (2 - np.cos(k)) / 4
     couplings = d * np.sin(k) / (2 * np.sqrt(num_pairs + 1))
-    bath = Bath(jnp.concatenate([-upper[::-1], upper]), np.tile(couplings, 2))
+    bath = Bath(jnp.concatenate([-upper[::-1], upper]), jnp.tile(couplings, 2))
     return _start(lattice, -1 / (omega + u**2 / (4 * omega)), bath)
 
 
