@@ -24,12 +24,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from physml.dynamical_mean_field.bath import Bath, semicircular_greens_function
-from physml.dynamical_mean_field.bath_form import BathForm
+from physml.dynamical_mean_field.bath_form import BathForm, BathParameters
 from physml.dynamical_mean_field.bath_problem import BathProblem
 from physml.dynamical_mean_field.impurity import half_filled_impurity
 from physml.dynamical_mean_field.impurity_solver import random_states, solve_impurity
 from physml.dynamical_mean_field.nearby_minimum import follow_minimum
+from physml.failures import expected
 from physml.pytrees import register_dataclass
+from physml.tracing import is_traced
 
 SPECTRUM_TOLERANCE = 1e-6  # relative residual; G errs by about its square
 
@@ -84,7 +86,7 @@ class MeanField(NamedTuple):
     def is_metallic(self, lattice: BetheLattice) -> jax.Array:
         """Tell whether there are quasiparticles: a peak of width Z D above omega_0.
 
-        A narrower one would be an artefact: the bath that is to make it again is fitted
+        A narrower one would be an artifact: the bath that is to make it again is fitted
         on frequencies that take it for a single level.
         """
         width = self.quasiparticle_weight(lattice) * lattice.half_bandwidth
@@ -103,15 +105,22 @@ def metallic_start(lattice: BetheLattice, num_sites: int) -> MeanField:
 def insulating_start(lattice: BetheLattice, num_sites: int) -> MeanField:
     """Return Delta of an atom, G = 1 / (z - U^2 / 4z), and a bath about -U/2 and U/2.
 
-    U > 0, an even number of sites.
+    Raises
+    ------
+    ValueError
+        For an odd number of sites, one of which would be at zero, or U = 0.
     """
     d, u = lattice.half_bandwidth, lattice.interaction
+    if num_sites % 2:
+        raise expected("an even number of sites", num_sites, "take one less")
+    if not is_traced(u) and u <= 0:
+        raise expected("U > 0", u, "call metallic_start")
     omega = lattice.frequencies
     num_pairs = num_sites // 2
     k = np.arange(1, num_pairs + 1) * np.pi / (num_pairs + 1)
     upper = u * (2 - np.cos(k)) / 4
     couplings = d * np.sin(k) / (2 * np.sqrt(num_pairs + 1))
-    bath = Bath(jnp.concatenate([-upper[::-1], upper]), np.tile(couplings, 2))
+    bath = Bath(jnp.concatenate([-upper[::-1], upper]), jnp.tile(couplings, 2))
     return _start(lattice, -1 / (omega + u**2 / (4 * omega)), bath)
 
 
@@ -215,27 +224,35 @@ def _step(
 
 
 def _fitted_bath(lattice: BetheLattice, state: MeanField) -> Bath:
-    """Return the bath of least distance from Delta, near to the one before."""
+    """Return the bath of least distance from Delta next to the one before."""
+    problem = _bath_problem(lattice, state)
+    start = _free_numbers(problem.form, state.bath)
+    bath = problem.bath(follow_minimum(problem, start))
+    order = jnp.argsort(bath.levels)
+    return Bath(bath.levels[order], jnp.abs(bath.couplings[order, 0]))
+
+
+def _bath_problem(lattice: BetheLattice, state: MeanField) -> BathProblem:
     delta = jax.lax.complex(jnp.zeros_like(state.hybridization), state.hybridization)
     weights = 1 / lattice.frequencies
-    form = BathForm(state.bath.num_sites, is_symmetric=True)
-    problem = BathProblem(
+    return BathProblem(
         z=lattice.z,
         hybridization=delta[:, None, None],
         weights=weights / jnp.sum(weights),
         chemical_potential=jnp.zeros_like(weights[0]),
         sum_rule=None,
-        form=form,
+        form=BathForm(state.bath.num_sites, is_symmetric=True),
         fitted="hybridization",
         power=2.0,
     )
-    sites = jax.tree.map(lambda x: x[form.num_levels :], state.bath)  # at 0 and above
-    pairs_first = jax.tree.map(lambda x: jnp.roll(x, -form.num_zeros), sites)
-    levels, couplings = pairs_first.levels[: form.num_levels], pairs_first.couplings
-    start = form.parameters(levels, couplings[:, None])
-    bath = problem.bath(follow_minimum(problem, start))
-    order = jnp.argsort(bath.levels)
-    return Bath(bath.levels[order], jnp.abs(bath.couplings[order, 0]))
+
+
+def _free_numbers(form: BathForm, bath: Bath) -> BathParameters:
+    """Return those of a symmetric bath with ascending levels."""
+    levels = bath.levels[form.num_levels + form.num_zeros :]
+    couplings = bath.couplings[form.num_levels :]
+    zero_last = jnp.roll(couplings, -form.num_zeros)
+    return form.parameters(levels, zero_last[:, None])
 
 
 def spectral_function(

@@ -171,5 +171,6 @@ def _require_converged(entries: Entries) -> None:
     if failed:
         raise RunFailure(
             f"Expected mean fields that converge, but {', '.join(failed)} did not: "
-            "raise --max-iterations or --tolerance, or lower --mixing."
+            "raise --max-iterations or --tolerance, lower --mixing, or go from one of "
+            "the --interactions to the next in smaller steps."
         )

@@ -107,7 +107,8 @@ def draw_self_energies(
         axes.set_xlabel(r"Matsubara frequency $\omega_n$ (units of D)")
         axes.set_ylabel(r"Im $\Sigma(i \omega_n)$ (units of D)")
         axes.grid(alpha=0.3)
-        axes.legend(fontsize="small")
+        if axes.lines:
+            axes.legend(fontsize="small")
     save_figure(figure, path)
 
 

@@ -24,6 +24,7 @@ from physml.runs.tasks import Observe, Results
 MAX_SITES = 9
 PIECE = 10  # iterations from one line of the records to the next
 NUM_ENERGIES = 401
+NO_FIT = 0.9  # of Delta: without a bath the largest error is 1
 HALF_WIDTH = 3.0  # of the spectra, in units of D
 
 Branch = Literal["metal", "insulator"]
@@ -148,9 +149,11 @@ class Iteration:
         return BranchPoint(state, spectrum)
 
     def is_converged(self, state: MeanField) -> bool:
-        """Tell whether the mean field is one."""
-        tolerance = self.problem.configuration.tolerance
-        return bool(state.impurity_converged) and bool(state.change <= tolerance)
+        """Tell whether the mean field is one, and its bath more than none at all."""
+        c = self.problem.configuration
+        is_fitted = state.fit_error < NO_FIT * np.abs(state.hybridization).max()
+        is_one = state.impurity_converged & (state.change <= c.tolerance)
+        return bool(is_one & is_fitted)
 
     def _start(self, results: Results) -> MeanField:
         fresh = self.problem.start(self.branch, self.interaction)

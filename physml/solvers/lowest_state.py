@@ -48,8 +48,8 @@ def lowest_state(
     operator: LinearOperator,
     start: jax.Array,
     *,
-    basis_size: int = 50,
-    max_cycles: int = 200,
+    basis_size: int = 30,
+    max_cycles: int = 400,
     tolerance: float | None = None,
 ) -> LowestState:
     """Return the lowest level of H among the states that the start vector has parts of.

@@ -165,3 +165,12 @@ def test_the_limit_and_nan_end_the_loop():
     state = metal(jnp.nan)
     assert state.num_iterations == 1
     assert jnp.isnan(state.change)
+
+
+@pytest.mark.parametrize(
+    ("interaction", "num_sites", "words"),
+    [(2.0, 3, "an even number of sites"), (0.0, 2, "U > 0")],
+)
+def test_there_is_no_such_insulator(interaction, num_sites, words):
+    with pytest.raises(ValueError, match=words):
+        insulating_start(lattice(interaction), num_sites)

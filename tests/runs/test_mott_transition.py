@@ -39,6 +39,24 @@ def test_a_loop_that_does_not_converge_is_written(tmp_path, capsys):
     assert [entry["iterations"] for entry in result["metal"]] == [2, 2]
 
 
+@pytest.mark.slow
+def test_a_bath_that_could_not_follow_is_told(tmp_path, capsys):
+    # from U = 100 the insulator's levels are too far to be pulled down to zero
+    options = ("--sites", 3, "--frequencies", 64, "--interactions", 1e-6, 100)
+    assert run("mott_transition", *options, "--out", tmp_path) == 1
+    assert "insulator at U = 1e-06 did not" in capsys.readouterr().err
+    assert result_of(tmp_path)["insulator"][1]["converged"]
+
+
+@pytest.mark.slow
+def test_there_may_be_no_insulator_at_all(tmp_path):
+    options = ("--sites", 3, "--frequencies", 64, "--interactions", 0)
+    assert run("mott_transition", *options, "--out", tmp_path) == 0
+    result = result_of(tmp_path)
+    assert result["insulator"] == []
+    assert abs(result["metal"][0]["quasiparticle_weight"] - 1) < 1e-8
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
