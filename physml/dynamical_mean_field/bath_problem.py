@@ -78,7 +78,11 @@ class BathProblem:
 
     def distance(self, parameters: BathParameters) -> jax.Array:
         """Return d, in units of X."""
-        return self.mean_power(self.deviations(parameters)) ** (1 / self.power)
+        deviations = self.deviations(parameters)
+        size = jnp.max(jnp.abs(deviations))  # whose powers may be below all numbers
+        size = jnp.where(size == 0, 1, size)
+        shares = deviations / size.astype(deviations.dtype)
+        return size * self.mean_power(shares) ** (1 / self.power)
 
     def loss(self) -> Loss:
         """Return (d / scale)^p as a function of `BathParameters`."""
