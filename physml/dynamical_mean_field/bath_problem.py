@@ -252,8 +252,13 @@ def _sum_rule(
     matrix = np.asarray(sum_rule)
     matrix = matrix.reshape(1, 1) if matrix.size == n == 1 else matrix
     is_sound = matrix.shape == (n, n) and np.isfinite(matrix).all()
-    if not (is_sound and np.allclose(matrix, matrix.conj().T)):
-        raise expected(f"a sum rule of shape {(n, n)}, Hermitian", sum_rule, "mend it")
+    is_sound = is_sound and np.allclose(matrix, matrix.conj().T)
+    if not is_sound or not (form.is_complex or np.allclose(matrix, matrix.real)):
+        raise expected(
+            f"a sum rule of shape {(n, n)}, Hermitian, and real for real couplings",
+            matrix.tolist(),
+            "mend it",
+        )
     if not (np.linalg.eigvalsh(matrix) > 0).all() or form.num_sites < n:
         raise expected(
             "a positive sum rule, and as many sites as orbitals or more",
