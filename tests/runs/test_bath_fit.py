@@ -104,7 +104,7 @@ def test_complex_couplings_weights_and_sum_rule_of_a_file(tmp_path, capsys):
     assert np.all(np.abs(v.imag).min(axis=1) < 1e-15)  # the phase of each site is free
     total = np.array(result["sum_rule"]["real"])
     np.testing.assert_allclose(total, residues.sum(axis=0).real, atol=1e-13)
-    two_complex_orbitals(path, hybridization=np.ones((12, 2, 2)) / 1j)
+    two_complex_orbitals(path, weights=np.ones(12))
     capsys.readouterr()
     assert run("bath_fit", *options, "--resume") == 2
     assert "target_sha256" in capsys.readouterr().err
