@@ -167,6 +167,20 @@ def bath_problem(
     )
 
 
+def _require_sizes(arrays: dict[str, Any]) -> None:
+    """Refuse what the fourth powers of the Weiss field's weights can't hold."""
+    limits = np.finfo(default_float_dtype())
+    smallest, largest = float(limits.tiny) ** 0.25, float(limits.max) ** 0.25
+    for what, array in arrays.items():
+        size = float(np.abs(array).max())
+        if not smallest < size < largest:
+            raise expected(
+                f"{what} from {smallest:.0e} to {largest:.0e} in size",
+                f"{size:.1e}",
+                "choose another unit",
+            )
+
+
 def _require_points(z: np.ndarray, hybridization: np.ndarray) -> None:
     """Refuse shapes and numbers that are no function off the real axis."""
     if z.ndim != 1 or not np.isfinite(z).all() or not (z.imag != 0).all():
@@ -189,20 +203,6 @@ def _require_points(z: np.ndarray, hybridization: np.ndarray) -> None:
             "one with NaN or infinity, or zero everywhere",
             "look at the data",
         )
-
-
-def _require_sizes(arrays: dict[str, Any]) -> None:
-    """Refuse what the fourth powers of the Weiss field's weights can't hold."""
-    limits = np.finfo(default_float_dtype())
-    smallest, largest = float(limits.tiny) ** 0.25, float(limits.max) ** 0.25
-    for what, array in arrays.items():
-        size = float(np.abs(array).max())
-        if not smallest < size < largest:
-            raise expected(
-                f"{what} from {smallest:.0e} to {largest:.0e} in size",
-                f"{size:.1e}",
-                "choose another unit",
-            )
 
 
 def _form(matrices: np.ndarray, num_sites: int, is_symmetric: bool) -> BathForm:
