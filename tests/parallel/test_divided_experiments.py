@@ -38,7 +38,7 @@ SPINS = (
     *("--sweeps", "32", "--proposals", "16", "--trajectories", "2"),
 )
 ALL["spins"] = SPINS
-# More ranks than starts; Lineax does not run over devices.
+# More ranks than starts; its optimizer does not run over devices.
 BATH = ("experiments/bath_fit.py", "--quick", "--starts", "2")
 MOTT = ("experiments/mott_transition.py", "--sites", "3", "--frequencies", "32")
 MOTT += ("--interactions", "2")
