@@ -83,7 +83,11 @@ class BathProblem:
 
     def distance(self, parameters: BathParameters) -> jax.Array:
         """Return d, in units of X."""
-        return self.mean_power(self.deviations(parameters)) ** (1 / self.power)
+        deviations = self.deviations(parameters)
+        size = jnp.max(jnp.abs(deviations))  # whose powers may be below all numbers
+        size = jnp.where(size == 0, 1, size)
+        shares = deviations / size.astype(deviations.dtype)
+        return size * self.mean_power(shares) ** (1 / self.power)
 
     def loss(self) -> Loss:
         """Return (d / scale)^p as a function of `BathParameters`."""
@@ -169,6 +173,20 @@ def bath_problem(
     )
 
 
+def _require_sizes(arrays: dict[str, Any]) -> None:
+    """Refuse what the fourth powers of the Weiss field's weights can't hold."""
+    limits = np.finfo(default_float_dtype())
+    smallest, largest = float(limits.tiny) ** 0.25, float(limits.max) ** 0.25
+    for what, array in arrays.items():
+        size = float(np.abs(array).max())
+        if not smallest < size < largest:
+            raise expected(
+                f"{what} from {smallest:.0e} to {largest:.0e} in size",
+                f"{size:.1e}",
+                "choose another unit",
+            )
+
+
 def _require_points(z: np.ndarray, hybridization: np.ndarray) -> None:
     """Refuse shapes and numbers that are no function off the real axis."""
     if z.ndim != 1 or not np.isfinite(z).all() or not (z.imag != 0).all():
@@ -191,20 +209,6 @@ def _require_points(z: np.ndarray, hybridization: np.ndarray) -> None:
             "one with NaN or infinity, or zero everywhere",
             "look at the data",
         )
-
-
-def _require_sizes(arrays: dict[str, Any]) -> None:
-    """Refuse what the fourth powers of the Weiss field's weights can't hold."""
-    limits = np.finfo(default_float_dtype())
-    smallest, largest = float(limits.tiny) ** 0.25, float(limits.max) ** 0.25
-    for what, array in arrays.items():
-        size = float(np.abs(array).max())
-        if not smallest < size < largest:
-            raise expected(
-                f"{what} from {smallest:.0e} to {largest:.0e} in size",
-                f"{size:.1e}",
-                "choose another unit",
-            )
 
 
 def _form(
@@ -257,8 +261,13 @@ def _sum_rule(
     matrix = np.asarray(sum_rule)
     matrix = matrix.reshape(1, 1) if matrix.size == n == 1 else matrix
     is_sound = matrix.shape == (n, n) and np.isfinite(matrix).all()
-    if not (is_sound and np.allclose(matrix, matrix.conj().T)):
-        raise expected(f"a sum rule of shape {(n, n)}, Hermitian", sum_rule, "mend it")
+    is_sound = is_sound and np.allclose(matrix, matrix.conj().T)
+    if not is_sound or not (form.is_complex or np.allclose(matrix, matrix.real)):
+        raise expected(
+            f"a sum rule of shape {(n, n)}, Hermitian, and real for real couplings",
+            matrix.tolist(),
+            "mend it",
+        )
     if not (np.linalg.eigvalsh(matrix) > 0).all() or form.num_sites < n:
         raise expected(
             "a positive sum rule, and as many sites as orbitals or more",

@@ -128,29 +128,34 @@ def draw_spectrum(path: Path, target: BathTarget, bath: Bath) -> None:
     z = jnp.asarray(energies + 1j * broadening)
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
+    densities = _densities(bath.hybridization(z))
+    known = densities[:, :0]
     if target.function is not None:
         known = _densities(target.function(z))
-        for orbital, line in enumerate(known.T):
-            label = "" if orbital else "given"
-            axes.plot(energies, line, color="0.7", linewidth=4, label=label)
-    sticks = axes.twinx()
-    bottoms = np.cumsum(strengths, axis=1) - strengths
-    densities = _densities(bath.hybridization(z))
+    for orbital, line in enumerate(known.T):
+        label = "" if orbital else "given"
+        axes.plot(energies, line, color="0.7", linewidth=4, label=label)
     for orbital, line in enumerate(densities.T):
-        color = f"C{orbital}"
         label = "bath" if densities.shape[1] == 1 else f"bath, orbital {orbital}"
-        axes.plot(energies, line, color=color, label=label)
-        bottom, length = bottoms[:, orbital], strengths[:, orbital]
-        sticks.vlines(levels, bottom, bottom + length, color=color, linewidth=3)
-    sticks.set_ylabel(r"sticks: $|V|^2$ of each level (energy$^2$)")
-    sticks.set_ylim(0, _with_room(strengths.sum(axis=1)))
+        axes.plot(energies, line, color=f"C{orbital}", label=label)
+    _draw_sticks(axes.twinx(), levels, strengths)
     axes.set_xlim(energies[0], energies[-1])
-    axes.set_ylim(0, _with_room(densities))
+    axes.set_ylim(0, _with_room(np.hstack([known, densities]).max()))
     axes.set_xlabel("energy E")
     axes.set_ylabel(r"$-\mathrm{Im}\,\Delta(E + i \eta) / \pi$ (energy)")
     axes.legend(loc="upper center", ncols=3)
     axes.set_title(rf"spectrum of the bath, broadening $\eta$ = {broadening:.2g}")
     save_figure(figure, path)
+
+
+def _draw_sticks(axes: Axes, levels: np.ndarray, strengths: np.ndarray) -> None:
+    """Draw |V|^2 of each level, orbital upon orbital."""
+    tops = np.cumsum(strengths, axis=1)
+    for orbital, (top, length) in enumerate(zip(tops.T, strengths.T, strict=True)):
+        color = f"C{orbital}"
+        axes.vlines(levels, top - length, top, color=color, linewidth=3)
+    axes.set_ylabel(r"sticks: $|V|^2$ of each level (energy$^2$)")
+    axes.set_ylim(0, _with_room(tops.max()))
 
 
 def _energies(
@@ -171,6 +176,6 @@ def _densities(hybridization: Any) -> np.ndarray:
     return -np.diagonal(matrices, axis1=1, axis2=2).imag / np.pi
 
 
-def _with_room(values: np.ndarray) -> float:
+def _with_room(top: float) -> float:
     """Return an upper end that leaves room for the legend."""
-    return 1.25 * float(values.max()) or 1.0
+    return 1.25 * top or 1.0

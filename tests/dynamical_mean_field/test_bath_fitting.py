@@ -13,6 +13,7 @@ from physml.dynamical_mean_field import (
     semicircular_greens_function,
     weiss_field,
 )
+from physml.dynamical_mean_field.bath_problem import bath_problem
 from physml.parallel import ShardedCommunicator
 
 FREQUENCIES = matsubara_frequencies(20.0, 56)
@@ -131,6 +132,18 @@ def test_other_powers_lower_their_own_distance(power):
     assert fit.distance < 0.99 * np.mean(error**power) ** (1 / power)
     if power > 2:
         assert fit.max_error < squares.max_error
+
+
+def test_distance_of_a_high_power_does_not_underflow():
+    hidden = hidden_bath(3)
+    problem = bath_problem(FREQUENCIES, hidden.hybridization(Z), 3, power=30.0)
+    moved = Bath(hidden.levels + 1e-12, hidden.couplings[:, None])
+    deviations = moved.hybridization(jnp.asarray(Z))[:, 0, 0] - hidden.hybridization(Z)
+    largest = float(jnp.abs(deviations).max())
+    mean = np.mean((np.abs(deviations) / largest) ** 30.0)
+    parameters = problem.form.parameters(moved.levels, moved.couplings)
+    distance = float(problem.distance(parameters))
+    assert distance == pytest.approx(largest * mean ** (1 / 30), rel=1e-2)
 
 
 @pytest.mark.slow

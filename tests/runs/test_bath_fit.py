@@ -104,7 +104,7 @@ def test_complex_couplings_weights_and_sum_rule_of_a_file(tmp_path, capsys):
     assert np.all(np.abs(v.imag).min(axis=1) < 1e-15)  # the phase of each site is free
     total = np.array(result["sum_rule"]["real"])
     np.testing.assert_allclose(total, residues.sum(axis=0).real, atol=1e-13)
-    two_complex_orbitals(path, hybridization=np.ones((12, 2, 2)) / 1j)
+    two_complex_orbitals(path, weights=np.ones(12))
     capsys.readouterr()
     assert run("bath_fit", *options, "--resume") == 2
     assert "target_sha256" in capsys.readouterr().err
@@ -168,6 +168,7 @@ def test_bad_input_is_one_sentence_and_writes_nothing(options, words, tmp_path, 
 
 
 DELTA = 1 / (1j * FREQUENCIES - 0.3)
+MATRICES = {"hybridization": DELTA[:, None, None] * np.eye(2)}
 SOUND = {"frequencies": FREQUENCIES, "hybridization": DELTA}
 
 
@@ -193,13 +194,18 @@ SOUND = {"frequencies": FREQUENCIES, "hybridization": DELTA}
         ({"weights": np.ones(5)}, "6 weights >= 0"),
         ({"weights": np.full(6, 1e308)}, "choose another unit"),
         ({"weights": 1j * np.ones(6)}, "weights of complex128"),
+        ({"sum_rule": np.array([1.0, 2.0])}, "a sum rule of shape (1, 1)"),
+        ({**MATRICES, "sum_rule": np.array([[1, 1], [2, 1]])}, "Hermitian"),
+        ({**MATRICES, "sum_rule": np.array([[2, 1j], [-1j, 2]])}, "and real"),
+        ({**MATRICES, "sum_rule": np.ones((2, 2))}, "a positive sum rule"),
     ],
 )
 def test_bad_arrays_are_one_sentence(changes, words, tmp_path, capsys):
     path = tmp_path / "delta.npz"
     np.savez(path, **(SOUND | changes))
-    weight = "file" if "weights" in changes else "one"
-    options = ("--target", path, "--sites", 2, "--weight", weight)
+    options = ("--target", path, "--sites", 2)
+    options += ("--weight", "file") if "weights" in changes else ()
+    options += ("--sum-rule", "file") if "sum_rule" in changes else ()
     require_one_sentence(options, words, tmp_path, capsys)
 
 
