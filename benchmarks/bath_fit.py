@@ -29,6 +29,7 @@ from physml.dynamical_mean_field import (
 )
 
 W = matsubara_frequencies(20.0, 56)
+ROUNDING = 100 * np.finfo(float).eps  # within it two errors are the same
 
 
 def deviations(x: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -129,11 +130,11 @@ def compare(num_sites: int, num_starts: int, rounds: int) -> list[list[object]]:
             quality = [f"{error:.3e}", "-", "-"]
         elif name.startswith("physml"):
             label, distances = name, found[1:]
-            close = int((distances < 1.01 * best[1:].min()).sum())
+            close = int((distances <= 1.01 * best[1:].min() + ROUNDING).sum())
             quality = [f"{found[0]:.3e}", "-", f"{close} of {num_starts}"]
         else:
             label, errors = name, max_errors(found, target)
-            close = int((errors < 1.02 * best[0]).sum())
+            close = int((errors <= 1.02 * best[0] + ROUNDING).sum())
             middle = f"{np.median(errors):.1e}"
             quality = [f"{errors.min():.3e}", middle, f"{close} of {num_starts}"]
         times = [f"{np.median(seconds[name]):.3g} ({once:.3g})", spread(ratios[name])]
