@@ -10,13 +10,12 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from physml.failures import RunFailure, expected
 from physml.greens_functions.map_methods import MapMethod, Rows
 from physml.greens_functions.map_problem import MapProblem
 from physml.parallel import Communicator, Divided
-from physml.parallel.threads import usable_cores
+from physml.parallel.threads import blas_threads
 
 
 class MapSnapshot(NamedTuple):
@@ -99,8 +98,7 @@ def rows_in_rounds(
     while start < total:
         # a last round that is short is filled up: all rounds share one program
         items = np.minimum(np.arange(start, start + length), total - 1)
-        # BLAS starts a thread for each core of the host, also where ranks share them
-        with threadpool_limits(limits=len(usable_cores()), user_api="blas"):
+        with blas_threads():
             rows = _rows_of_round(method, problem, items, communicator)
         stop = min(start + length, total)
         rows = jax.tree.map(lambda x, count=stop - start: x[:count], rows)

@@ -51,6 +51,11 @@ class Vortex:
         w, how often the phase winds.
     core_radius
         xi, in nearest-neighbor distances; zero for no core, a gap of one size.
+
+    Raises
+    ------
+    ValueError
+        For a center that is not finite, a fraction of a winding, a negative core.
     """
 
     center: tuple[float, float]
@@ -58,7 +63,12 @@ class Vortex:
     core_radius: float = 0.0
 
     def __post_init__(self) -> None:
-        """Refuse a core that is none."""
+        """Refuse a vortex that is none."""
+        if not np.isfinite(self.center).all():
+            cure = "give x and y between sites"
+            raise expected("a vortex at a finite point of the plane", self.center, cure)
+        if self.winding % 1:
+            raise expected("an integer winding", self.winding, "1 is the default")
         if not 0 <= self.core_radius < np.inf:
             raise expected("core_radius >= 0", self.core_radius, "0 for no core")
 

@@ -74,14 +74,13 @@ def peierls_phases(
     Raises
     ------
     ValueError
-        If the lattice has no plaquettes, the flux is not finite, or the lattice is a
-        torus and the flux through it is not an integer.
+        If the lattice has no plaquettes, the flux is not one finite real number, or the
+        lattice is a torus and the flux through it is not an integer.
     TypeError
         If the flux through a torus is traced.
     """
     count = plaquettes_per_cell(geometry.crystal)
-    if not is_traced(flux) and not np.isfinite(flux).all():
-        raise expected("a finite flux", flux, "give it in flux quanta")
+    _require_real_number(flux)
     if all(geometry.is_periodic[:2]):
         _require_integer(flux, count * int(np.prod(geometry.shape[:2])), geometry.shape)
     through_cell = count * jnp.asarray(flux, dtype)
@@ -119,6 +118,15 @@ def _areas(bond: Bond, geometry: BondGeometry, is_uniform: bool) -> np.ndarray:
     times_around = (first + bond.displacement[0]) // n[0]
     reached = end[1] if is_uniform else second + start[1] + step[1]
     return area - times_around * n[0] * reached
+
+
+def _require_real_number(flux: jax.typing.ArrayLike) -> None:
+    if np.shape(flux) or jnp.iscomplexobj(flux):
+        raise expected(
+            "a real flux, one number", flux, "use jax.vmap for several, phases for more"
+        )
+    if not is_traced(flux) and not np.isfinite(flux):
+        raise expected("a finite flux", flux, "give it in flux quanta")
 
 
 def _require_integer(

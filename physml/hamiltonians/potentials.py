@@ -374,6 +374,10 @@ class PairForce:
     width: float  # s
     omega: float = 1.0
 
+    def __post_init__(self) -> None:
+        """Refuse a force without reach."""
+        _require_positive(self, "width")
+
     def __call__(self, *x: np.ndarray) -> np.ndarray:
         """Return V(x_1, x_2, ...)."""
         trap = sum(0.5 * self.omega**2 * axis**2 for axis in x)

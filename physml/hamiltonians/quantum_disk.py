@@ -28,7 +28,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from physml.failures import expected
+from physml.failures import expected, expected_type
 from physml.operators.bessel_basis import BesselBasis, bessel_basis
 from physml.pytrees import register_dataclass
 from physml.solvers.eigenpairs import eigenpairs
@@ -288,6 +288,8 @@ def quantum_disk(
     ValueError
         If the radius or a number is not positive, the flux not finite, or the angular
         momenta are not different integers.
+    TypeError
+        If radius or flux are traced.
 
     Examples
     --------
@@ -307,6 +309,10 @@ def quantum_disk(
             "different integers as angular momenta",
             list(angular_momenta),
             "give each once, as in range(-3, 4)",
+        )
+    if is_traced((radius, flux)):
+        raise expected_type(
+            "a known radius and flux", "traced ones", "make the disc outside of jit"
         )
     if not np.isfinite(flux):
         raise expected("a finite flux", flux, "give it in units of h/q")

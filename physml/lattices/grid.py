@@ -13,7 +13,7 @@ from typing import Literal, Self
 
 import numpy as np
 
-from physml.failures import expected
+from physml.failures import expected, expected_type
 
 Boundary = Literal["dirichlet", "periodic"]
 MAX_DIMENSION = 3
@@ -37,6 +37,8 @@ class Line:
     ------
     ValueError
         If the interval is empty or not finite, or there are fewer than two points.
+    TypeError
+        If the number of points is not an integer.
     """
 
     lower: float
@@ -52,6 +54,10 @@ class Line:
                 "a line with finite ends, lower < upper",
                 f"[{self.lower}, {self.upper}]",
                 "give the ends of the box in increasing order",
+            )
+        if not isinstance(self.num_points, int | np.integer):
+            raise expected_type(
+                "an integer number of grid points", self.num_points, "round it"
             )
         if self.num_points < 2:
             raise expected(

@@ -4,6 +4,7 @@
 SIGTERM, SIGUSR1.
 """
 
+import inspect
 import sys
 from collections.abc import Callable, Sequence
 from typing import Protocol, Self, TypeVar
@@ -53,7 +54,7 @@ def run_experiment(
             configuration,
             args=[argument for argument in arguments if argument != "--quick"],
             default=configuration.quick_defaults() if is_quick else configuration(),
-            description=configuration.__doc__,
+            description=inspect.getdoc(configuration),
             config=(tyro.conf.FlagCreatePairsOff,),
         )
     communicator: Communicator | None = None  # until the ranks have met

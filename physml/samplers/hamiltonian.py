@@ -153,7 +153,7 @@ class Hamiltonian:
         """Refuse a trajectory that goes nowhere, and steps that may turn around."""
         if isinstance(self.num_steps, int) and self.num_steps < 1:
             raise expected("1 step or more", self.num_steps, "raise num_steps")
-        if isinstance(self.jitter, float) and not 0 <= self.jitter < 1:
+        if isinstance(self.jitter, int | float) and not 0 <= self.jitter < 1:
             raise expected("a jitter from 0 to below 1", self.jitter, "try 0.2")
 
     def step_sizes(self) -> dict[str, StepSize]:

@@ -14,10 +14,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
-from threadpoolctl import threadpool_limits
 
 from physml.failures import expected
 from physml.parallel import SERIAL, Communicator
+from physml.parallel.threads import blas_threads
 from physml.samplers.compiled_chains import (
     RECORDS_PER_PIECE,
     Batching,
@@ -162,8 +162,7 @@ def sample(
         snapshot = initial_snapshot(
             kernel, spins, batching=batching, communicator=communicator
         )
-    # Factorizations of small matrices: more BLAS threads only get in each other's way.
-    with threadpool_limits(limits=1, user_api="blas"):
+    with blas_threads(1):  # factorizations of small matrices
         return run.from_snapshot(snapshot, time_limit)
 
 

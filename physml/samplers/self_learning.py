@@ -70,11 +70,13 @@ class SelfLearning:
 
     def __post_init__(self) -> None:
         """Refuse an inner kernel for which the acceptance would be wrong."""
-        if not getattr(self.inner, "is_reversible", True):
+        is_kernel = hasattr(self.inner, "step")  # and no leaf that stands for one
+        if is_kernel and not getattr(self.inner, "is_reversible", False):
             raise expected(
                 "an inner kernel that obeys detailed balance",
-                type(self.inner).__name__,
-                "propose with one of its kernels alone",
+                f"{type(self.inner).__name__}, which does not say so",
+                "propose with one kernel of a cycle alone, or set is_reversible = True "
+                "where it holds",
             )
         if isinstance(self.num_inner, int) and self.num_inner < 1:
             raise expected("1 inner step or more", self.num_inner, "raise num_inner")

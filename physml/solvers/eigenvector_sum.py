@@ -23,25 +23,17 @@ difference is taken where delta is at least eps^(1/5) of the distance from the l
 the nearest z, the series below: both then err by about eps^(4/5).
 """
 
-from typing import NamedTuple
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from physml.operators import LinearOperator
 from physml.solvers.diagonal_resolvent import DiagonalResolvent
+from physml.solvers.eigenpairs import Eigenpairs
 from physml.solvers.shifted_elements import ShiftedElements, direct_elements
 from physml.solvers.vector_rows import row_elements
 
 PROBES = 8  # random vectors for the residuals of all levels
-
-
-class Spectrum(NamedTuple):
-    """Eigenvalues, ascending, and eigenvectors as columns."""
-
-    levels: jax.Array  # (n,)
-    vectors: jax.Array  # (n, n)
 
 
 @jax.jit
@@ -111,10 +103,10 @@ def dense_elements(
     return direct_elements(jnp.moveaxis(value, 0, -2), residual, tolerance, is_finite)
 
 
-def _diagonalized(operator: LinearOperator) -> tuple["Spectrum", jax.Array]:
+def _diagonalized(operator: LinearOperator) -> tuple[Eigenpairs, jax.Array]:
     """Return the spectrum, and |H q_m - lambda_m q_m|^2 of each level."""
     matrix = operator(jnp.eye(operator.size, dtype=operator.dtype)).T
-    spectrum = Spectrum(*jnp.linalg.eigh(matrix))
+    spectrum = Eigenpairs(*jnp.linalg.eigh(matrix))
     return spectrum, _squared_errors(matrix, spectrum)
 
 
@@ -128,8 +120,8 @@ def _sum(matrix: jax.Array, z: jax.Array) -> Arrays:
 
 def _sum_forward(
     matrix: jax.Array, z: jax.Array
-) -> tuple[Arrays, tuple[Spectrum, jax.Array]]:
-    spectrum = Spectrum(*jnp.linalg.eigh(matrix))
+) -> tuple[Arrays, tuple[Eigenpairs, jax.Array]]:
+    spectrum = Eigenpairs(*jnp.linalg.eigh(matrix))
     levels, vectors = spectrum
     weights = jnp.abs(vectors).T ** 2  # (n, n): level, site
     inverse = _inverse_distances(z, levels)
@@ -139,7 +131,7 @@ def _sum_forward(
 
 
 def _sum_backward(
-    saved: tuple[Spectrum, jax.Array], cotangents: Arrays
+    saved: tuple[Eigenpairs, jax.Array], cotangents: Arrays
 ) -> tuple[jax.Array, jax.Array]:
     (levels, vectors), z = saved
     cotangent, _ = cotangents  # of the values; (num_z, n)
@@ -179,7 +171,7 @@ def _middle(
 _sum.defvjp(_sum_forward, _sum_backward)
 
 
-def _squared_errors(matrix: jax.Array, spectrum: Spectrum) -> jax.Array:
+def _squared_errors(matrix: jax.Array, spectrum: Eigenpairs) -> jax.Array:
     """Estimate |H q_m - lambda_m q_m|^2 of each level, without an n^3 product.
 
     With signs w at random the mean of |w^T e|^2 is |e|^2.

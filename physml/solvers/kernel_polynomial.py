@@ -27,6 +27,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from physml.failures import expected
 from physml.operators import LinearOperator
 from physml.solvers.spectral_interval import SpectralInterval
 from physml.solvers.vector_rows import norms_squared, real_overlaps
@@ -115,6 +116,8 @@ def lorentz_kernel(num_moments: int, decay: float = 4.0) -> np.ndarray:
 
     .. math:: g_n = \frac{\sinh[\lambda (1 - n/N)]}{\sinh \lambda}
     """
+    if not 0 < decay < math.inf:
+        raise expected("a decay > 0", decay, "4 is the default")
     n = np.arange(num_moments)
     return np.sinh(decay * (1 - n / num_moments)) / math.sinh(decay)
 

@@ -134,6 +134,8 @@ def _checked_rows(operator: LinearOperator, right_hand_sides: Any) -> jax.Array:
         raise expected("right-hand sides without NaN", "NaN or infinity", "look there")
     if not is_traced((operator, rows)):
         require_hermitian(operator)
+    if not jnp.issubdtype(rows.dtype, jnp.inexact):
+        return rows.astype(operator.dtype)
     return rows.astype(np.result_type(rows.dtype, operator.dtype))
 
 

@@ -15,10 +15,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
-from threadpoolctl import threadpool_limits
 
 from physml.failures import expected
 from physml.parallel import Communicator
+from physml.parallel.threads import blas_threads
 from physml.training.compiled_loop import (
     RECORDS_PER_PIECE,
     Limits,
@@ -89,9 +89,7 @@ class Driver:
 
     def from_snapshot(self, snapshot: TrainingSnapshot) -> tuple[MinimizeResult, ...]:
         """Run what is left of the stages; return the end of each start."""
-        # Factorizations inside a loss are small: more BLAS threads only get in each
-        # other's way (measured 5 to 50 times slower on two busy cores).
-        with threadpool_limits(limits=1, user_api="blas"):
+        with blas_threads(1):  # factorizations inside a loss are small
             return self._results(*self._all_stages(snapshot))
 
     def _all_stages(

@@ -216,3 +216,16 @@ REFUSED = {
 def test_bad_input_is_refused_in_words(words):
     with pytest.raises(ValueError, match=words):
         REFUSED[words]()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"center": (np.nan, 0.0)}, "a vortex at a finite point of the plane"),
+        ({"center": (0.5, 0.5), "winding": 0.5}, "an integer winding, got 0.5"),
+        ({"center": (0.5, 0.5), "core_radius": -1.0}, "core_radius >= 0"),
+    ],
+)
+def test_bad_vortices_are_refused(options, words):
+    with pytest.raises(ValueError, match=words):
+        Vortex(**options)

@@ -144,6 +144,7 @@ def test_every_potential_can_be_made_by_name(name):
         (lambda: DoubleWell(separation=-1.0), "separation > 0"),
         (lambda: RadialHydrogen(angular_momentum=-1), "angular momentum"),
         (lambda: RadialHydrogen(angular_momentum=0.5), "angular momentum"),
+        (lambda: PairForce(1.0, width=0.0), "width > 0"),
         (lambda: make_potential("harmonica"), "one of the potentials"),
         (lambda: make_potential("morse", width=1.0), "a parameter of morse"),
     ],

@@ -322,3 +322,11 @@ def test_exact_levels_are_exact_or_unknown_in_a_weak_potential(omega, is_known):
         disk = quantum_disk(angular_momenta=[0], num_functions=60)
         found = disk.radial_levels(potential)[0, :4]
         np.testing.assert_allclose(exact, found, rtol=1e-12)
+
+
+def test_a_traced_flux_is_refused_in_words():
+    def lowest(flux):
+        return quantum_disk(flux=flux).radial_levels(FreeDisk())[0, 0]
+
+    with pytest.raises(TypeError, match="a known radius and flux, got traced ones"):
+        jax.grad(lowest)(0.2)

@@ -372,6 +372,10 @@ def test_dtypes_follow_the_arrays():
 REFUSED = {
     "multiple of 1/20": lambda: tight_binding(square(4, 5), flux=0.21),
     "multiple of 1/40": lambda: tight_binding(triangular(4, 5), flux=1 / 20 + 1 / 60),
+    "a real flux, one number": lambda: tight_binding(square(2, 2), flux=[0.25, 0.5]),
+    "a real flux, one number, got 0.25j": lambda: tight_binding(
+        square(2, 2), flux=0.25j
+    ),
     "plaquettes": lambda: tight_binding(chain(4), flux=0.5),
     "a known flux": lambda: jax.jit(lambda f: tight_binding(square(2, 2), flux=f))(0.5),
     r"shape \(20,\)": lambda: tight_binding(square(4, 5), potential=np.ones(19)),

@@ -51,3 +51,8 @@ def test_bad_lines_are_refused(arguments, message):
 def test_bad_dimensions_are_refused(dimension):
     with pytest.raises(ValueError, match="1 to 3 lines"):
         Grid.line(0, 1, 5, dimension=dimension)
+
+
+def test_a_fraction_of_a_point_is_refused():
+    with pytest.raises(TypeError, match="an integer number of grid points"):
+        Line(0.0, 1.0, 10.5)

@@ -2,10 +2,17 @@
 
 import os
 
+import numpy as np
 import pytest
+from threadpoolctl import threadpool_info
 
 from physml.parallel.launcher import local_rank, num_launched
-from physml.parallel.threads import choose_cores, limit_threads, usable_cores
+from physml.parallel.threads import (
+    blas_threads,
+    choose_cores,
+    limit_threads,
+    usable_cores,
+)
 
 LIMIT = """
 import os, sys, jax
@@ -113,3 +120,19 @@ if communicator.is_root:
 def test_launchers_tell_number_and_place(environment, size, local):
     assert num_launched(environment) == size
     assert local_rank(environment) == local
+
+
+@pytest.mark.parametrize(
+    ("given", "limit"), [(1, 1), (None, len(usable_cores()))], ids=["one", "all"]
+)
+def test_threads_of_blas_within_a_block(given, limit):
+    def of_blas():
+        pools = threadpool_info()
+        return [x["num_threads"] for x in pools if x["user_api"] == "blas"]
+
+    np.linalg.inv(np.eye(2))  # loads the library
+    before = of_blas()
+    with blas_threads(given):
+        assert of_blas() == [limit] * len(before)
+    assert of_blas() == before
+    assert before

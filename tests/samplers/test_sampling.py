@@ -271,3 +271,18 @@ def test_kernels_that_do_nothing_are_refused():
         LocalMetropolis(EXACT, num_sweeps=0)
     with pytest.raises(ValueError, match="one kernel or more"):
         Cycle(())
+
+
+def test_an_inner_kernel_that_does_not_say_it_is_reversible_is_refused():
+    class Silent:
+        """A kernel of a user, as far as it matters here."""
+
+        step = None
+
+    with pytest.raises(ValueError, match="obeys detailed balance, got Silent"):
+        SelfLearning(EXACT.function(), Silent())
+
+
+def test_a_whole_number_as_jitter_is_looked_at_too():
+    with pytest.raises(ValueError, match="a jitter from 0 to below 1, got 2"):
+        Hamiltonian(EXACT.function(), jitter=2)

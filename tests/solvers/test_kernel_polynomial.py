@@ -187,3 +187,8 @@ def test_time_evolution_of_an_infinite_chain():
     k = np.arange(60)
     terms = np.where(k == 0, 1, 2) * (-1j) ** k * jv(k, 2 * time) * moments
     assert terms.sum() == pytest.approx(jv(0, 2 * time), abs=1e-12)
+
+
+def test_a_kernel_without_decay_is_refused():
+    with pytest.raises(ValueError, match="a decay > 0, got 0"):
+        lorentz_kernel(8, 0.0)

@@ -196,3 +196,10 @@ def test_an_operator_in_joules_in_single_precision():
     )
     scaled = np.asarray(found.solution, float) * 1e-22
     np.testing.assert_allclose(scaled, exact, atol=1e-3 * np.abs(exact).max())
+
+
+def test_integer_right_hand_sides_have_the_precision_of_the_operator():
+    with jax.enable_x64(False):  # where a warning of a lost dtype is an error
+        found = solve_linear_systems(np.diag([1.0, 2.0]), np.ones((1, 2), int))
+    assert found.solution.dtype == np.float32
+    np.testing.assert_array_equal(found.solution, [[1.0, 0.5]])
