@@ -21,7 +21,7 @@ class MottConfiguration(MottTransitionConfiguration):
     """
 
     quick: bool = False
-    """Other defaults, for a short run: 3 sites, 4 interactions."""
+    """Other defaults, for a short run: 3 sites, 4 interactions, beta = 100."""
 
 
 if __name__ == "__main__":

@@ -125,7 +125,8 @@ def _moves(num_orbitals: int) -> _Moves:
                 row = np.searchsorted(states, left | 1 << created)
                 sign = _sign(state, annihilated) * _sign(left, created)
                 found.append((n, row, column, created, annihilated, sign))
-    return _Moves(*np.array(found).T)
+    # int32 with and without float64: the same process may switch
+    return _Moves(*np.array(found, np.int32).T)
 
 
 def _sign(state: int, orbital: int) -> int:

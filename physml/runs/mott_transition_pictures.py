@@ -45,7 +45,9 @@ def draw_transition(
         axes.set_ylim(bottom=0)
         axes.grid(alpha=0.3)
     resolution = np.pi / (problem.configuration.beta * unit)
-    panels[0].axhline(resolution, color="gray", ls=":", label=r"$\omega_0 / D$")
+    panels[0].axhline(
+        resolution, color="gray", ls=":", label=r"resolution $\omega_0 / D$"
+    )
     for axes in panels:
         axes.legend()
     save_figure(figure, path)

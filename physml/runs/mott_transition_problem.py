@@ -62,7 +62,13 @@ class MottTransitionConfiguration(RunConfiguration):
     @classmethod
     def quick_defaults(cls) -> Self:
         """Return the defaults that --quick stands for."""
-        return cls(interactions=(1.0, 2.0, 2.6, 3.2), sites=3, quick=True)
+        return cls(
+            interactions=(1.0, 2.0, 2.6, 3.2),
+            sites=3,
+            beta=100.0,  # three sites fail for larger ones
+            frequencies=128,
+            quick=True,
+        )
 
 
 class BranchPoint(NamedTuple):
