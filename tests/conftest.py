@@ -28,8 +28,25 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the slow tests: else one of a minute is alone at the end."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    """Let every worker begin with its share of the slow tests.
+
+    Those that end last would be slow ones else, one of a minute alone at the end.
+    """
+    num_workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    quick = [item for item in items if not item.get_closest_marker("slow")]
+    items[:] = [
+        item
+        for worker in range(num_workers)
+        for tests in (slow, quick)
+        for item in share_of(tests, worker, num_workers)
+    ]
+
+
+def share_of(tests: list[pytest.Item], worker: int, num_workers: int):
+    """Return one of the pieces in a row into which tests are divided."""
+    start, stop = (len(tests) * n // num_workers for n in (worker, worker + 1))
+    return tests[start:stop]
 
 
 def pytest_collection_finish() -> None:
