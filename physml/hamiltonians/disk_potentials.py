@@ -10,7 +10,6 @@ from typing import Protocol
 
 import jax
 import numpy as np
-from scipy.optimize import brentq
 from scipy.special import hyp1f1
 
 from physml.failures import expected
@@ -72,6 +71,8 @@ class HarmonicDisk:
         self, order: float, radius: float, num_levels: int
     ) -> np.ndarray | None:
         """Return the roots; None where M, as large as exp(omega R^2), is too large."""
+        from scipy.optimize import brentq  # slow to import, needed only here
+
         if self.omega * radius**2 > LARGEST_EXPONENT:
             return None
         free = FreeDisk().exact_levels(order, radius, num_levels + 1)

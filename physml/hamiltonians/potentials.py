@@ -218,7 +218,7 @@ class FiniteWell:
 
     def exact_levels(self, num_levels: int) -> np.ndarray:
         """Solve the transcendental equations, one root in each quarter period."""
-        from scipy.optimize import brentq  # a second of import time, needed only here
+        from scipy.optimize import brentq  # slow to import, needed only here
 
         k_max = math.sqrt(2 * self.depth)
         num_bound = math.floor(2 * self.half_width * k_max / math.pi) + 1
