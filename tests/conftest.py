@@ -1,5 +1,6 @@
 """Strict settings for every test: float64, strict promotion, no silent rank growth."""
 
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -8,10 +9,12 @@ from pathlib import Path
 
 # The tests compile much and compute little: a third of the time without LLVM's
 # optimizer and XLA's newer emitters of fused loops, half where these can't be left out
-# any more. XLA_FLAGS= tests with its defaults.
+# any more; small programs are not worth a copy for each thread of the compiler.
+# XLA_FLAGS= tests with its defaults.
 FLAGS = "--xla_backend_optimization_level=0"
 if version("jaxlib").startswith("0.10."):  # others may end at a flag they do not know
     FLAGS += " --xla_cpu_use_fusion_emitters=false"
+    FLAGS += " --xla_cpu_parallel_codegen_split_count=1"
 os.environ.setdefault("XLA_FLAGS", FLAGS)
 
 import jax
@@ -22,6 +25,38 @@ import physml
 physml.enable_x64()
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let every worker begin with its share of the slow tests.
+
+    Those that end last would be slow ones else, one of a minute alone at the end.
+    """
+    num_workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    quick = [item for item in items if not item.get_closest_marker("slow")]
+    items[:] = [
+        item
+        for worker in range(num_workers)
+        for tests in (slow, quick)
+        for item in share_of(tests, worker, num_workers)
+    ]
+
+
+def share_of(tests: list[pytest.Item], worker: int, num_workers: int):
+    """Return one of the pieces in a row into which tests are divided."""
+    start, stop = (len(tests) * n // num_workers for n in (worker, worker + 1))
+    return tests[start:stop]
+
+
+def pytest_collection_finish() -> None:
+    """Look for garbage less often: Python does so whenever JAX traces, for 10 %.
+
+    What the imports have made is none and stays out of the search.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 1000)
 
 
 @pytest.fixture(scope="session", autouse=True)

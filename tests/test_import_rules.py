@@ -85,7 +85,8 @@ def test_import_changes_nothing_and_starts_no_mpi():
     code = (
         "import jax; before = dict(jax.config.values); import physml, sys;"
         "assert dict(jax.config.values) == before;"
-        "late = {'mpi4py', 'mpi4jax', 'matplotlib', 'tyro', 'optimistix'};"
+        "late = {'mpi4py', 'mpi4jax', 'matplotlib', 'tyro', 'optimistix',"
+        "'scipy.optimize'};"
         "assert not late & set(sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -10,7 +10,6 @@ from typing import Protocol
 
 import jax
 import numpy as np
-from scipy.optimize import brentq
 from scipy.special import hyp1f1
 
 from physml.failures import expected
@@ -77,6 +76,8 @@ class HarmonicDisk:
         It is as large as exp(omega R^2), and loses digits where E is some thousand
         omega.
         """
+        from scipy.optimize import brentq  # slow to import, needed only here
+
         if self.omega * radius**2 > LARGEST_EXPONENT:
             return None
         free = FreeDisk().exact_levels(order, radius, num_levels + 1)

@@ -223,7 +223,7 @@ class FiniteWell:
 
         A level at the rim of the well, of energy zero to rounding, is not bound.
         """
-        from scipy.optimize import brentq  # a second of import time, needed only here
+        from scipy.optimize import brentq  # slow to import, needed only here
 
         phase = math.sqrt(2 * self.depth) * self.half_width  # k a at the rim
         num_bound = max(1, math.ceil(2 * phase / math.pi - RIM))

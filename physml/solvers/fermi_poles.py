@@ -22,7 +22,6 @@ from functools import lru_cache
 from math import log
 
 import numpy as np
-from scipy.interpolate import AAA
 
 from physml.failures import expected
 
@@ -103,6 +102,8 @@ def fermi_poles(radius: float, tolerance: float = 1e-12) -> FermiPoles:
 
 
 def _fitted(radius: float, num_poles: int) -> FermiPoles:
+    from scipy.interpolate import AAA  # slow to import, needed only here
+
     x = _points(radius, NUM_POINTS)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # that it stops at max_terms

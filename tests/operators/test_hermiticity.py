@@ -33,7 +33,7 @@ PASSING = {
     "complex64": lambda: as_operator(hermitian(np.complex64)),
     "tiny": lambda: as_operator(hermitian(np.float64, 1e-150)),
     "huge": lambda: as_operator(hermitian(np.float64, 1e150)),
-    "sparse": lambda: as_operator(scipy.sparse.csr_array(hermitian(np.complex128))),
+    "sparse": lambda: as_operator(scipy.sparse.csr_array(banded())),
     "zero": lambda: as_operator(np.zeros((N, N))),
     "one number": lambda: as_operator(np.full((1, 1), 2.0)),
     "honeycomb": lambda: tight_binding(honeycomb(5, 6), flux=1 / 30),
@@ -42,6 +42,11 @@ PASSING = {
     "large": lambda: tight_binding(square(300, 300), flux=1 / 3),
     "rotated": lambda: as_operator(rotated_diagonal()),
 }
+
+
+def banded():
+    distance = np.abs(np.subtract.outer(np.arange(N), np.arange(N)))
+    return np.where(distance <= 3, hermitian(np.complex128), 0)
 
 
 def rotated_diagonal():

@@ -73,12 +73,16 @@ def _run(command: list[str], timeout: float, **environment: str):
     return subprocess.CompletedProcess(command, process.returncode, output)
 
 
-# Open MPI 5 and 4: as root in a container, more ranks than cores
+# Open MPI 5 and 4: as root in a container, more ranks than cores. A rank that waits
+# sleeps: else it would keep its core from those it waits for.
 AS_ROOT_AND_OVERSUBSCRIBED = {
     "OMPI_ALLOW_RUN_AS_ROOT": "1",
     "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
     "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
     "OMPI_MCA_rmaps_base_oversubscribe": "1",
+    "OMPI_MCA_mpi_yield_when_idle": "1",
+    "OMPI_MCA_threads_pthreads_yield_strategy": "nanosleep",
+    "OMPI_MCA_threads_pthreads_nanosleep_time": "10000",
 }
 
 

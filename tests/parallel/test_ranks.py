@@ -13,7 +13,8 @@ def files(*names):
 
 # What the problems do is the same for both kinds: one has them on 3 ranks, where a
 # ring's two neighbors differ and blocks do, one on 2, where the neighbors are one.
-UNDER_MPI = {1: files(*CONTRACT), 2: files(*CONTRACT), 3: files(*CONTRACT, *PROBLEMS)}
+# Devices are the 3: their programs are compiled once, those of ranks on each.
+UNDER_MPI = {1: files(*CONTRACT), 2: files(*CONTRACT, *PROBLEMS), 3: files(*CONTRACT)}
 OVER_DEVICES = UNDER_MPI | {2: UNDER_MPI[3], 3: UNDER_MPI[2]}
 
 

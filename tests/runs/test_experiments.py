@@ -168,6 +168,7 @@ SMALL_FIT = ["--neighbors", "2", "--sites", "16", "--samples", "32", "--batch", 
 SMALL_FIT += ["--starts", "8", "--steps", "200"]
 
 
+@pytest.mark.slow
 def test_fit_of_one_smearing_recovers_coefficients_and_couplings(tmp_path, capsys):
     assert run("smearing_fit", *SMALL_FIT, "--out", tmp_path) == 0
     result = result_of(tmp_path)
