@@ -17,6 +17,9 @@ if version("jaxlib").startswith("0.10."):  # others may end at a flag they do no
     FLAGS += " --xla_cpu_parallel_codegen_split_count=1"
 os.environ.setdefault("XLA_FLAGS", FLAGS)
 
+# jaxlib 0.10.1 warns in vain of each program that it takes from the cache.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
 import jax
 import pytest
 

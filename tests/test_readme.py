@@ -9,7 +9,10 @@ import jax
 import numpy as np
 import pytest
 import scipy.linalg
+import scipy.optimize
 import scipy.sparse
+
+from physml.hamiltonians import HarmonicDisk
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -69,6 +72,39 @@ def test_example_prints_a_greens_function_and_its_slope() -> None:
     assert f"G = {first} and {second}" in text
 
 
+@pytest.mark.slow
+def test_example_fits_a_bath_and_solves_a_disc() -> None:
+    printed = output_of(python_blocks()[2])
+    level, slope = map(float, re.findall(r"level (\S+), slope (\S+)", printed)[0])
+    upper, lower = (upper_level(1 + step) for step in (1e-3, -1e-3))
+    assert level == pytest.approx(upper_level(1.0), abs=2e-6)
+    assert slope == pytest.approx((upper - lower) / 2e-3, abs=1e-5)
+    energy, slope = map(float, re.findall(r"E = (\S+), slope (\S+)", printed)[0])
+    upper, lower = (HarmonicDisk(w).exact_levels(0, 1, 1)[0] for w in (4.01, 3.99))
+    assert energy == pytest.approx(4.4888341187157, abs=1e-10)
+    assert slope == pytest.approx((upper - lower) / 0.02, abs=1e-5)
+    text = " ".join(README.read_text().split())
+    for line in printed.splitlines():
+        assert line in text
+
+
+def upper_level(half_bandwidth: float) -> float:
+    """Fit the semicircle by SciPy, whose minimizer shares no code with ours."""
+    omega = (2 * np.arange(56) + 1) * np.pi / 20
+    delta = -2 / (omega + np.sqrt(omega**2 + half_bandwidth**2))
+
+    def deviations(numbers: np.ndarray) -> np.ndarray:
+        levels, couplings = np.split(numbers, 2)
+        terms = 2 * omega[:, None] / (omega[:, None] ** 2 + levels**2)
+        return terms @ couplings**2 + delta
+
+    start = np.array([0.11, 0.43, 0.81, 0.4, 0.47, 0.35])
+    found = scipy.optimize.least_squares(
+        deviations, start, method="lm", xtol=1e-15, ftol=1e-15, gtol=1e-15
+    )
+    return float(np.abs(found.x[:3]).max())
+
+
 def test_links_lead_to_files() -> None:
     targets = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", README.read_text())
     assert targets
@@ -92,7 +128,7 @@ def cosine_of_two_spins(temperature: float) -> float:
 
 @pytest.mark.slow
 def test_example_samples_two_spins() -> None:
-    printed = output_of(python_blocks()[2])
+    printed = output_of(python_blocks()[3])
     mean, error = map(float, re.findall(r"= (\S+) \+- (\S+)", printed)[0])
     exact = cosine_of_two_spins(0.05)
     assert f"exact mean is {exact:.4f}" in README.read_text()

@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from physml.dynamical_mean_field.bath import Bath, semicircular_greens_function
-from physml.dynamical_mean_field.bath_form import BathForm, BathParameters
+from physml.dynamical_mean_field.bath_form import BathForm
 from physml.dynamical_mean_field.bath_problem import BathProblem
 from physml.dynamical_mean_field.impurity import half_filled_impurity
 from physml.dynamical_mean_field.impurity_solver import random_states, solve_impurity
@@ -33,6 +33,7 @@ from physml.failures import expected
 from physml.pytrees import register_dataclass
 from physml.tracing import is_traced
 
+LEAST_COUPLING = 0.02  # of a start, of all: the derivative vanishes at V = 0
 SPECTRUM_TOLERANCE = 1e-6  # relative residual; G errs by about its square
 
 
@@ -226,8 +227,10 @@ def _step(
 def _fitted_bath(lattice: BetheLattice, state: MeanField) -> Bath:
     """Return the bath of least distance from Delta next to the one before."""
     problem = _bath_problem(lattice, state)
-    start = _free_numbers(problem.form, state.bath)
-    bath = problem.bath(follow_minimum(problem, start))
+    total = jnp.sqrt(jnp.max(jnp.abs(lattice.frequencies * state.hybridization)))
+    couplings = jnp.maximum(state.bath.couplings, LEAST_COUPLING * total)
+    start = problem.form.parameters_of(Bath(state.bath.levels, couplings[:, None]))
+    bath = problem.bath(follow_minimum(problem, start, "levenberg_marquardt"))
     order = jnp.argsort(bath.levels)
     return Bath(bath.levels[order], jnp.abs(bath.couplings[order, 0]))
 
@@ -245,14 +248,6 @@ def _bath_problem(lattice: BetheLattice, state: MeanField) -> BathProblem:
         fitted="hybridization",
         power=2.0,
     )
-
-
-def _free_numbers(form: BathForm, bath: Bath) -> BathParameters:
-    """Return those of a symmetric bath with ascending levels."""
-    levels = bath.levels[form.num_levels + form.num_zeros :]
-    couplings = bath.couplings[form.num_levels :]
-    zero_last = jnp.roll(couplings, -form.num_zeros)
-    return form.parameters(levels, zero_last[:, None])
 
 
 def spectral_function(

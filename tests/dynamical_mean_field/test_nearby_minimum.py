@@ -1,6 +1,7 @@
 """Baths followed to the minimum nearby: their own hybridization, the best of all."""
 
 from dataclasses import replace
+from typing import get_args
 
 import jax
 import jax.numpy as jnp
@@ -10,12 +11,11 @@ import pytest
 from physml.dynamical_mean_field import BetheLattice, fit_bath, matsubara_frequencies
 from physml.dynamical_mean_field.bath_form import BathParameters
 from physml.dynamical_mean_field.bath_problem import bath_problem
-from physml.dynamical_mean_field.nearby_minimum import follow_minimum
+from physml.dynamical_mean_field.nearby_minimum import Steps, follow_minimum
 from physml.dynamical_mean_field.self_consistency import iterate, metallic_start
 
 OMEGA = matsubara_frequencies(20.0, 40)
 FLAT = np.ones_like(OMEGA)
-follow = jax.jit(follow_minimum)
 
 
 def hidden(shape):
@@ -42,13 +42,24 @@ def test_finds_a_bath_from_its_own_hybridization(num_orbitals):
     np.testing.assert_allclose(found.couplings, bath.couplings, rtol=1e-11)
 
 
-def test_an_uncoupled_start_is_no_trap():
-    problem = bath_problem(OMEGA, -1j * FLAT, 2, particle_hole_symmetric=True)
-    start = BathParameters(jnp.array([0.5]), jnp.full((1, 1, 1), 0.5))
-    found = follow(problem, start)
-    uncoupled = follow(problem, start._replace(couplings=jnp.zeros((1, 1, 1))))
-    np.testing.assert_allclose(jnp.abs(uncoupled.levels), jnp.abs(found.levels))
-    np.testing.assert_allclose(uncoupled.couplings, found.couplings)
+@pytest.mark.parametrize("steps", get_args(Steps))
+def test_the_derivative_of_a_hidden_bath_by_itself_is_one(steps):
+    problem = bath_problem(OMEGA, -1j * FLAT, 3, particle_hole_symmetric=True)
+    bath = hidden((2, 1, 1))
+
+    def followed(bath):
+        delta = problem.bath(bath).hybridization(problem.z)
+        start = hidden((2, 1, 1))
+        return follow_minimum(replace(problem, hybridization=delta), start, steps)
+
+    for jacobian in (jax.jacfwd, jax.jacrev):
+        matrix = jax.jit(jacobian(followed))(bath)
+        np.testing.assert_allclose(matrix.levels.levels, [[1]], rtol=1e-9)
+        np.testing.assert_allclose(
+            matrix.couplings.couplings.reshape(2, 2), np.eye(2), atol=1e-9
+        )
+        np.testing.assert_allclose(matrix.levels.couplings, 0, atol=1e-9)
+        np.testing.assert_allclose(matrix.couplings.levels, 0, atol=1e-9)
 
 
 def test_another_power_is_refused():
