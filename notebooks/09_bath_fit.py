@@ -31,6 +31,7 @@ import json
 import sys
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
@@ -142,3 +143,22 @@ fit = fit_bath(
 print(fit.bath.levels, fit.bath.couplings, "sum of V^2", fit.bath.sum_rule)
 assert abs(fit.bath.sum_rule - 0.25) < 1e-14
 assert np.array_equal(fit.bath.levels, -fit.bath.levels[::-1])
+
+# %% [markdown]
+# The next turn needs no new starts: `follow` goes to the minimum nearby. Levels and
+# couplings are smooth functions of the hybridization there, and have derivatives. How
+# do the levels move with the width of the band?
+
+
+# %%
+def levels_of_band(half_bandwidth):
+    z = 1j * jnp.asarray(frequencies)
+    delta = semicircular_greens_function(z, half_bandwidth)
+    return fit.follow(half_bandwidth**2 * delta / 4).levels
+
+
+slope = jax.jacfwd(levels_of_band)(1.0)
+difference = (levels_of_band(1.001) - levels_of_band(0.999)) / 0.002
+print("derivative ", slope)
+print("differences", difference)
+assert np.allclose(slope, difference, atol=1e-5)
