@@ -154,7 +154,7 @@ assert np.array_equal(fit.bath.levels, -fit.bath.levels[::-1])
 def levels_of_band(half_bandwidth):
     z = 1j * jnp.asarray(frequencies)
     delta = semicircular_greens_function(z, half_bandwidth)
-    return fit.follow(half_bandwidth**2 * delta / 4).levels
+    return fit.follow(delta / 4).levels
 
 
 slope = jax.jacfwd(levels_of_band)(1.0)
