@@ -20,7 +20,6 @@ from reporting import markdown_table
 import physml
 from physml.dynamical_mean_field import (
     BetheLattice,
-    MeanField,
     insulating_start,
     iterate,
     matsubara_frequencies,
@@ -46,14 +45,9 @@ def weights(sites: int, beta: float, is_insulator: bool) -> Iterator[float]:
     state = first(lattice(interactions[0], beta), sites)
     for interaction in interactions:
         model = lattice(interaction, beta)
-        state = iterate(model, again(state), max_iterations=1000)
+        state = iterate(model, state.restarted(), max_iterations=1000)
         is_one = state.impurity_converged & (state.change <= 1e-6)
         yield float(state.quasiparticle_weight(model)) if is_one else np.nan
-
-
-def again(state: MeanField) -> MeanField:
-    """Return a mean field to start from."""
-    return state._replace(change=jnp.asarray(jnp.inf), num_iterations=jnp.asarray(0))
 
 
 def main() -> None:

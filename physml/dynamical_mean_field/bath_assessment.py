@@ -82,7 +82,7 @@ class BathFit:
         """
         shape = self.problem.hybridization.shape
         given = jnp.asarray(hybridization, self.problem.hybridization.dtype)
-        expected_shape = shape if self.bath.couplings.ndim == 2 else shape[:1]
+        expected_shape = shape if self.problem.has_orbital_axes else shape[:1]
         if given.shape != expected_shape:
             raise expected(
                 f"a hybridization of shape {expected_shape}, as that fitted",
@@ -95,13 +95,7 @@ class BathFit:
         bath = _followed(problem, self.parameters)
         if not (is_traced(bath) or np.isfinite(bath.levels).all()):
             raise RunFailure("No bath was found nearby: call fit_bath again.")
-        return self._shaped(bath)
-
-    def _shaped(self, bath: Bath) -> Bath:
-        """Return a bath without its axis of orbitals, if this one has none."""
-        if self.bath.couplings.ndim == 2:
-            return bath
-        return Bath(bath.levels, bath.couplings[:, 0])
+        return bath
 
 
 def assess_fit(problem: BathProblem, ends: BathParameters) -> BathFit:
@@ -121,7 +115,7 @@ def assess_fit(problem: BathProblem, ends: BathParameters) -> BathFit:
     limit = (1 + SAME_DISTANCE) * distances[best] + rounding
     starts_at_best = int((distances <= limit).sum())
     parameters = jax.tree.map(lambda leaf: leaf[best], ends)
-    bath = _in_order(problem.bath(parameters))
+    bath = problem.ordered_bath(parameters)
     return BathFit(
         bath,
         float(distances[best]),
@@ -136,27 +130,7 @@ def assess_fit(problem: BathProblem, ends: BathParameters) -> BathFit:
 
 @jax.jit
 def _followed(problem: BathProblem, parameters: BathParameters) -> Bath:
-    return _in_order(problem.bath(follow_minimum(problem, parameters)))
-
-
-def _in_order(bath: Bath) -> Bath:
-    """Return a bath with ascending levels and couplings of fixed phases."""
-    order = jnp.argsort(bath.levels)
-    return Bath(bath.levels[order], _with_signs(bath.couplings)[order])
-
-
-def _with_signs(couplings: jax.Array) -> jax.Array:
-    """Turn the free phase of each site so that its first large coupling is positive.
-
-    Large is half of the largest or more, so that rounding does not choose.
-    """
-    sizes = jnp.abs(couplings)  # (num_sites, num_orbitals)
-    is_large = 2 * sizes >= jnp.max(sizes, axis=1, keepdims=True)
-    first = jnp.argmax(is_large, axis=1, keepdims=True)
-    chosen = jnp.take_along_axis(couplings, first, 1).conj()
-    size = jnp.abs(chosen)
-    phases = jnp.where(size > 0, chosen / jnp.where(size > 0, size, 1), 1)
-    return couplings * phases
+    return problem.ordered_bath(follow_minimum(problem, parameters))
 
 
 @jax.jit
@@ -173,7 +147,8 @@ def _distances(problem: BathProblem, ends: BathParameters) -> tuple[jax.Array, .
 
 def _suspicious_sites(bath: Bath) -> list[str]:
     """Say which sites do nothing, or the same as another."""
-    levels, couplings = np.asarray(bath.levels), np.asarray(bath.couplings)
+    levels = np.asarray(bath.levels)
+    couplings = np.asarray(bath.couplings).reshape(levels.size, -1)
     sizes = np.linalg.norm(couplings, axis=1)
     told = [
         f"The site at {level:.6g} is useless, V = {size:.1e}: take fewer sites."

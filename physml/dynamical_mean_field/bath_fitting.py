@@ -11,8 +11,6 @@ Units: all are energies. Method: `physml.solvers.vector_fitting`,
 `physml.training.variable_projection`; M. J. D. Powell's dogleg steps from Optimistix.
 """
 
-from dataclasses import replace
-
 import jax
 import numpy as np
 
@@ -147,7 +145,4 @@ def fit_bath(
         num_steps=num_steps,
         communicator=communicator,
     )
-    fit = assess_fit(problem, search.fit_couplings(search.fit_levels()))
-    if np.ndim(hybridization) == 1:
-        return replace(fit, bath=Bath(fit.bath.levels, fit.bath.couplings[:, 0]))
-    return fit
+    return assess_fit(problem, search.fit_couplings(search.fit_levels()))

@@ -33,7 +33,7 @@ FittedName = Literal["hybridization", "weiss_field"]
 WeightName = Literal["one", "inverse_number", "inverse_frequency"]
 
 
-@partial(register_dataclass, static=("form", "fitted", "power"))
+@partial(register_dataclass, static=("form", "fitted", "power", "has_orbital_axes"))
 @dataclass(frozen=True)
 class BathProblem:
     """What a bath shall reproduce, and how deviations count; made by `bath_problem`."""
@@ -46,10 +46,22 @@ class BathProblem:
     form: BathForm
     fitted: FittedName
     power: float
+    has_orbital_axes: bool  # whether Delta came with them, and couplings go so
 
     def bath(self, parameters: BathParameters) -> Bath:
-        """Return the bath that free numbers stand for."""
+        """Return the bath that free numbers stand for, with an axis of orbitals."""
         return self.form.bath(parameters, self.sum_rule)
+
+    def ordered_bath(self, parameters: BathParameters) -> Bath:
+        """Return that bath as users see it: levels ascending, phases fixed.
+
+        Couplings have an axis of orbitals if Delta came with such axes.
+        """
+        bath = self.bath(parameters)
+        order = jnp.argsort(bath.levels)
+        couplings = _with_signs(bath.couplings)[order]
+        couplings = couplings if self.has_orbital_axes else couplings[:, 0]
+        return Bath(bath.levels[order], couplings)
 
     def fitted_function(self, hybridization: jax.Array) -> jax.Array:
         """Return X of a hybridization, shape (num_points, num_orbitals, ...)."""
@@ -143,12 +155,7 @@ def bath_problem(
     matrices = given.reshape(len(z), *(given.shape[1:] or (1, 1))).astype(complex)
     rounding = np.finfo(np.result_type(given, np.complex64)).eps
     form = _form(matrices, num_sites, particle_hole_symmetric, rounding ** (2 / 3))
-    if fitted not in get_args(FittedName):
-        raise expected("hybridization or weiss_field", repr(fitted), "choose one")
-    if not 1 <= power < np.inf:
-        raise expected("a power of 1 or more", power, "take 2")
-    if not np.isfinite(chemical_potential):
-        raise expected("a finite chemical potential", chemical_potential, "take 0")
+    _require_options(fitted, power, chemical_potential)
     real = default_float_dtype()
     complex_dtype = np.result_type(real, np.complex64)
     values = _weights(weights, z)
@@ -170,7 +177,19 @@ def bath_problem(
         form,
         fitted,
         float(power),
+        given.ndim == 3,
     )
+
+
+def _require_options(
+    fitted: FittedName, power: float, chemical_potential: float
+) -> None:
+    if fitted not in get_args(FittedName):
+        raise expected("hybridization or weiss_field", repr(fitted), "choose one")
+    if not 1 <= power < np.inf:
+        raise expected("a power of 1 or more", power, "take 2")
+    if not np.isfinite(chemical_potential):
+        raise expected("a finite chemical potential", chemical_potential, "take 0")
 
 
 def _require_sizes(arrays: dict[str, Any]) -> None:
@@ -275,6 +294,20 @@ def _sum_rule(
             "it is the limit of z Delta(z) for large z",
         )
     return jnp.asarray(matrix if form.is_complex else matrix.real, dtype)
+
+
+def _with_signs(couplings: jax.Array) -> jax.Array:
+    """Turn the free phase of each site so that its first large coupling is positive.
+
+    Large is half of the largest or more, so that rounding does not choose.
+    """
+    sizes = jnp.abs(couplings)  # (num_sites, num_orbitals)
+    is_large = 2 * sizes >= jnp.max(sizes, axis=1, keepdims=True)
+    first = jnp.argmax(is_large, axis=1, keepdims=True)
+    chosen = jnp.take_along_axis(couplings, first, 1).conj()
+    size = jnp.abs(chosen)
+    phases = jnp.where(size > 0, chosen / jnp.where(size > 0, size, 1), 1)
+    return couplings * phases
 
 
 def _relative_residuals(

@@ -141,25 +141,7 @@ def bath_search(
             (num_starts, num_relocations),
             "take 20 starts and 10 relocations",
         )
-    if optimizer not in (None, *get_args(FitterName)):
-        raise expected(
-            f"an optimizer among {get_args(FitterName)}", repr(optimizer), "choose one"
-        )
-    if problem.power != 2 and optimizer not in (None, "lbfgs"):
-        raise expected(
-            "a power of 2 for least squares",
-            f"{problem.power:g} and {optimizer}",
-            "take lbfgs for other powers",
-        )
-    default: FitterName = "dogleg" if problem.power == 2 else "lbfgs"
-    # Levels are fitted by least squares whatever the power.
-    of_levels, of_couplings = optimizer or "dogleg", optimizer or default
-    if of_levels == "dogleg" and isinstance(communicator, ShardedCommunicator):
-        raise expected(
-            "an optimizer that runs over devices",
-            "dogleg, whose solvers of Lineax do not",
-            "take levenberg_marquardt or lbfgs, or run under mpirun without --devices",
-        )
+    of_levels, of_couplings = _fitters(problem.power, optimizer, communicator)
     return BathSearch(
         problem,
         num_starts,
@@ -170,6 +152,30 @@ def bath_search(
         _stages(of_couplings, num_steps),
         communicator,
     )
+
+
+def _fitters(
+    power: float, optimizer: FitterName | None, communicator: Communicator
+) -> tuple[FitterName, FitterName]:
+    """Return the optimizer of levels, by least squares, and that of couplings."""
+    if optimizer not in (None, *get_args(FitterName)):
+        raise expected(
+            f"an optimizer among {get_args(FitterName)}", repr(optimizer), "choose one"
+        )
+    if power != 2 and optimizer not in (None, "lbfgs"):
+        raise expected(
+            "a power of 2 for least squares",
+            f"{power:g} and {optimizer}",
+            "take lbfgs for other powers",
+        )
+    of_levels = optimizer or "dogleg"
+    if of_levels == "dogleg" and isinstance(communicator, ShardedCommunicator):
+        raise expected(
+            "an optimizer that runs over devices",
+            "dogleg, whose solvers of Lineax do not",
+            "take levenberg_marquardt or lbfgs, or run under mpirun without --devices",
+        )
+    return of_levels, optimizer or ("dogleg" if power == 2 else "lbfgs")
 
 
 def _stages(name: FitterName, num_steps: int) -> tuple[Stage, ...]:

@@ -79,5 +79,4 @@ def follow_minimum(
 
 def _residuals(parameters: BathParameters, problem: BathProblem) -> jax.Array:
     loss: Any = problem.loss()
-    residuals = loss.residuals(parameters)
-    return jnp.stack([residuals.real, residuals.imag])
+    return loss.real_residuals(parameters)

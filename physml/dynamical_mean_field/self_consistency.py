@@ -17,7 +17,7 @@ Source: A. Georges, G. Kotliar, W. Krauth, M. J. Rozenberg, Rev. Mod. Phys. 68, 
 
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -93,6 +93,19 @@ class MeanField(NamedTuple):
         width = self.quasiparticle_weight(lattice) * lattice.half_bandwidth
         return width > lattice.frequencies[0]
 
+    def restarted(self) -> "MeanField":
+        """Return it as the start of another iteration, as for a U nearby."""
+        return self._replace(**_not_iterated(self.hybridization))
+
+
+def _not_iterated(hybridization: jax.Array) -> dict[str, Any]:
+    """Return what is known before the first iteration, always of the same types."""
+    return {
+        "change": jnp.full_like(hybridization[0], jnp.inf),
+        "impurity_converged": jnp.asarray(True),
+        "num_iterations": jnp.asarray(0),
+    }
+
 
 def metallic_start(lattice: BetheLattice, num_sites: int) -> MeanField:
     """Return Delta without interaction, and the end of a chain of sites as its bath."""
@@ -127,18 +140,15 @@ def insulating_start(lattice: BetheLattice, num_sites: int) -> MeanField:
 
 def _start(lattice: BetheLattice, greens_function: jax.Array, bath: Bath) -> MeanField:
     hybridization = lattice.half_bandwidth**2 / 4 * greens_function
-    unknown = jnp.full_like(hybridization[0], jnp.inf)
     return MeanField(
         hybridization=hybridization,
         bath=jax.tree.map(jnp.asarray, bath),
         states=random_states(bath.num_sites + 1, 1),
         greens_function=greens_function,
         self_energy=jnp.zeros_like(hybridization),
-        double_occupancy=jnp.full_like(unknown, 0.25),
-        fit_error=unknown,
-        change=unknown,
-        impurity_converged=jnp.asarray(True),
-        num_iterations=jnp.asarray(0),
+        double_occupancy=jnp.full_like(hybridization[0], 0.25),
+        fit_error=jnp.full_like(hybridization[0], jnp.inf),
+        **_not_iterated(hybridization),
     )
 
 
@@ -230,9 +240,8 @@ def _fitted_bath(lattice: BetheLattice, state: MeanField) -> Bath:
     total = jnp.sqrt(jnp.max(jnp.abs(lattice.frequencies * state.hybridization)))
     couplings = jnp.maximum(state.bath.couplings, LEAST_COUPLING * total)
     start = problem.form.parameters_of(Bath(state.bath.levels, couplings[:, None]))
-    bath = problem.bath(follow_minimum(problem, start, "levenberg_marquardt"))
-    order = jnp.argsort(bath.levels)
-    return Bath(bath.levels[order], jnp.abs(bath.couplings[order, 0]))
+    found = follow_minimum(problem, start, "levenberg_marquardt")
+    return problem.ordered_bath(found)
 
 
 def _bath_problem(lattice: BetheLattice, state: MeanField) -> BathProblem:
@@ -247,6 +256,7 @@ def _bath_problem(lattice: BetheLattice, state: MeanField) -> BathProblem:
         form=BathForm(state.bath.num_sites, is_symmetric=True),
         fitted="hybridization",
         power=2.0,
+        has_orbital_axes=False,
     )
 
 

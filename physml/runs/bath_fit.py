@@ -56,9 +56,6 @@ def run_bath_fit(
     )
     results = run.perform(computation.compute)
     fit = assess_fit(problem, results[COUPLINGS])
-    if target.hybridization.ndim == 1:
-        bath = Bath(fit.bath.levels, fit.bath.couplings[:, 0])
-        fit = replace(fit, bath=bath)
     if communicator.is_root:
         _report(run, target, fit)
     return fit

@@ -162,18 +162,11 @@ class Iteration:
         return bool(is_one & is_fitted)
 
     def _start(self, results: Results) -> MeanField:
-        fresh = self.problem.start(self.branch, self.interaction)
-        if self.before is None:
-            return fresh
-        last: MeanField = results[self.before].mean_field
-        if not np.isfinite(last.change):
-            return fresh
-        # the counters' types are those of a fresh start: no second program
-        return last._replace(
-            change=fresh.change,
-            num_iterations=fresh.num_iterations,
-            impurity_converged=fresh.impurity_converged,
-        )
+        if self.before is not None:
+            last: MeanField = results[self.before].mean_field
+            if np.isfinite(last.change):
+                return last.restarted()
+        return self.problem.start(self.branch, self.interaction)
 
     def _goes_on(self, state: MeanField) -> bool:
         c = self.problem.configuration

@@ -79,14 +79,21 @@ class SumOfSquares:
 
     def __call__(self, parameters: Any) -> jax.Array:
         """Return the loss."""
-        return jnp.sum(_real_vector(self.residuals(parameters)) ** 2)
+        return jnp.sum(self.real_residuals(parameters) ** 2)
+
+    def real_residuals(self, parameters: Any) -> jax.Array:
+        """Return real and imaginary parts of all residuals in one axis."""
+        residuals = self.residuals(parameters)
+        if jnp.iscomplexobj(residuals):
+            residuals = jnp.stack([residuals.real, residuals.imag])
+        return residuals.ravel()
 
     def triangle(self, parameters: Any) -> jax.Array:
         """Return the triangular factor of (J r)."""
         vector, unravel = ravel_pytree(parameters)
 
         def residuals(vector: jax.Array) -> jax.Array:
-            return _real_vector(self.residuals(unravel(vector)))
+            return self.real_residuals(unravel(vector))
 
         rows = residual_rows(residuals, vector, self.derivative)
         return add_rows(no_rows(vector), rows)
@@ -165,10 +172,3 @@ def over_chunks(
         return step(carry, Divided(own.values, own.mask & is_new)), None
 
     return jax.lax.scan(body, start, jnp.arange(number))[0]
-
-
-def _real_vector(residuals: jax.Array) -> jax.Array:
-    """Return real and imaginary parts of all residuals in one axis."""
-    if jnp.iscomplexobj(residuals):
-        residuals = jnp.stack([residuals.real, residuals.imag])
-    return residuals.ravel()
